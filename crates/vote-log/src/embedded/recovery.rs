@@ -1,0 +1,222 @@
+//! Opening: what a log of an earlier life holds, and where it ends.
+//!
+//! Where a segment ends stands in the header of the one written after it. Of the last segment
+//! nobody has said so: there, what cannot be read and has nothing good behind it is judged by
+//! its bytes (see `tail`), and cut off or delivered.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use super::format::{FORMAT, SegmentStart};
+use super::place::{HEADER_BYTES, Place, SegmentHeader, Sequence};
+use super::reader::{Found, Item, SegmentReader};
+use super::segment::{Segment, Stretch};
+use super::tail::{Tail, length_without_zeros};
+use crate::LogError;
+use crate::disk::Disk;
+
+/// What an earlier life left.
+pub(super) struct Recovered {
+    /// The segments that hold something.
+    pub(super) segments: BTreeMap<Sequence, Segment>,
+    /// Those that hold nothing and can be removed.
+    pub(super) empty: Vec<Sequence>,
+    /// Where the newest that holds something ends.
+    pub(super) last: Option<Place>,
+    /// The number of the next one.
+    pub(super) next: Option<Sequence>,
+}
+
+/// Reads all segments and cuts off what was being written when the machine stopped.
+pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
+    let sequences = sequences(&**disk)?;
+    let ends = declared_ends(&**disk, &sequences)?;
+    let mut segments = BTreeMap::new();
+    let mut empty = Vec::new();
+    for &sequence in &sequences {
+        let segment = in_segment(&**disk, sequence, || {
+            read_segment(&**disk, sequence, ends.get(&sequence).copied())
+        })?;
+        if segment.is_empty() {
+            empty.push(sequence);
+        } else {
+            segments.insert(sequence, segment);
+        }
+    }
+    Ok(Recovered {
+        last: segments.last_key_value().map(|(&sequence, segment)| Place {
+            sequence,
+            offset: segment.end(),
+        }),
+        next: sequences.last().copied().unwrap_or_default().next(),
+        segments,
+        empty,
+    })
+}
+
+fn in_segment<T>(
+    disk: &dyn Disk,
+    sequence: Sequence,
+    read: impl FnOnce() -> io::Result<T>,
+) -> Result<T, LogError> {
+    read().map_err(|source| LogError::Io {
+        context: format!("cannot read {}", disk.path_of(&sequence.file_name())),
+        source,
+    })
+}
+
+/// The segments there are, in order. Other files are none of the log's business.
+///
+/// The folder is synced first: a file whose removal is forgotten later would come back beside a
+/// new one, and say things about another that has taken an old number.
+fn sequences(disk: &dyn Disk) -> Result<Vec<Sequence>, LogError> {
+    let listed = disk.sync_dir().and_then(|()| disk.list());
+    let names = listed.map_err(|source| LogError::Io {
+        context: format!("cannot list {}", disk.path_of("")),
+        source,
+    })?;
+    let mut sequences = Vec::with_capacity(names.len());
+    for name in names {
+        match Sequence::from_file_name(&name) {
+            Some(sequence) => sequences.push(sequence),
+            None => {
+                tracing::warn!(event = "vote_log_foreign_file", file = %disk.path_of(&name));
+            }
+        }
+    }
+    sequences.sort_unstable();
+    Ok(sequences)
+}
+
+/// Where segments end, according to the headers of those written after them.
+fn declared_ends(
+    disk: &dyn Disk,
+    sequences: &[Sequence],
+) -> Result<BTreeMap<Sequence, u32>, LogError> {
+    let mut ends = BTreeMap::new();
+    for &sequence in sequences {
+        let path = disk.path_of(&sequence.file_name());
+        match in_segment(disk, sequence, || read_start(disk, sequence))? {
+            SegmentStart::Header(header) => {
+                ends.extend(header.previous.map(|place| (place.sequence, place.offset)));
+            }
+            SegmentStart::Newer(found) => {
+                return Err(LogError::Newer {
+                    path,
+                    found,
+                    supported: FORMAT,
+                });
+            }
+            SegmentStart::Damaged => {
+                tracing::warn!(event = "vote_log_segment_header_damaged", segment = %path);
+            }
+        }
+    }
+    Ok(ends)
+}
+
+fn read_start(disk: &dyn Disk, sequence: Sequence) -> io::Result<SegmentStart> {
+    let mut reader = SegmentReader::open(disk, sequence)?;
+    let bytes = reader.bytes(0..HEADER_BYTES, HEADER_BYTES)?;
+    Ok(SegmentHeader::decode(&bytes, sequence))
+}
+
+fn read_segment(
+    disk: &dyn Disk,
+    sequence: Sequence,
+    declared_end: Option<u32>,
+) -> io::Result<Segment> {
+    let mut reader = SegmentReader::open(disk, sequence)?;
+    let segment = match declared_end {
+        Some(end) => read_to_end(&mut reader, end)?,
+        None => find_end(&mut reader)?,
+    };
+    // What a process that was killed had not synced is read like everything else; from here on
+    // it must not get lost.
+    reader.file().sync_data()?;
+    Ok(segment)
+}
+
+fn read_to_end(reader: &mut SegmentReader, end: u32) -> io::Result<Segment> {
+    let mut segment = Segment::default();
+    while let Some(item) = reader.item(segment.end(), end)? {
+        take_in(&mut segment, &item);
+    }
+    Ok(segment)
+}
+
+fn take_in(segment: &mut Segment, item: &Item) {
+    let envelope = item.found.envelope();
+    let stretch = Stretch::new(item.start, item.end, envelope.as_ref());
+    segment.extend(&stretch, envelope.as_ref());
+}
+
+/// Reads a segment of which nobody has said where it ends, and cuts it there.
+fn find_end(reader: &mut SegmentReader) -> io::Result<Segment> {
+    let size = reader.file().size()?;
+    // A segment of this program is far below four gigabytes; of a stranger's file the rest is
+    // not looked at.
+    let limit = u32::try_from(size).unwrap_or(u32::MAX - HEADER_BYTES);
+    let mut segment = Segment::default();
+    let mut last = HEADER_BYTES;
+    while let Some(item) = reader.item(segment.end(), limit)? {
+        match judge(reader, item, limit)? {
+            Some(item) => {
+                last = item.start;
+                take_in(&mut segment, &item);
+            }
+            None => break,
+        }
+    }
+    if size > u64::from(segment.end()) {
+        reader.file().truncate(u64::from(segment.end()))?;
+    }
+    write_again(reader, last, segment.end())?;
+    Ok(segment)
+}
+
+/// Writes the last record of a segment over itself. Its sync may have failed in an earlier life;
+/// the kernel then shows it and believes it written, and only a new write makes the sync that
+/// follows mean something. Those before it were synced before it was begun.
+fn write_again(reader: &mut SegmentReader, start: u32, end: u32) -> io::Result<()> {
+    let bytes = reader.bytes(start..end, end)?;
+    reader.file().write_at(&bytes, u64::from(start))
+}
+
+/// The item as it is to be delivered, or nothing if the segment ends before it.
+fn judge(reader: &mut SegmentReader, item: Item, limit: u32) -> io::Result<Option<Item>> {
+    let is_whole = matches!(item.found, Found::Batch(..));
+    if is_whole || reader.next_header(item.end, limit)?.is_some() {
+        return Ok(Some(item));
+    }
+    let written = reader.bytes(item.start..item.end, limit)?;
+    let declared = reader.header(item.start, limit)?;
+    let record_bytes = declared.map(|header| header.record_bytes());
+    match Tail::judge(&written, record_bytes, item.start) {
+        Tail::Nothing => Ok(None),
+        Tail::Torn => {
+            tracing::warn!(
+                event = "vote_log_torn_tail_cut",
+                segment = %reader.path(),
+                from = item.start,
+                batch = declared.map(|header| header.envelope.id.to_string()),
+            );
+            Ok(None)
+        }
+        Tail::Damaged => Ok(Some(without_zeros(item))),
+    }
+}
+
+/// Of bytes that nobody can read, those up to where nothing was written.
+fn without_zeros(item: Item) -> Item {
+    let Found::Unreadable(bytes) = &item.found else {
+        return item;
+    };
+    let bytes = bytes.slice(..length_without_zeros(bytes));
+    Item {
+        end: item.start + u32::try_from(bytes.len()).unwrap_or(0),
+        found: Found::Unreadable(bytes),
+        ..item
+    }
+}
