@@ -1,0 +1,183 @@
+//! Dead letters, from their coming to somebody's decision.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paredao_domain::{EncodedBatch, Envelope};
+
+use super::fixture::{NOW, Scribe, open_poll, snapshot, vote};
+use crate::{Application, DeadLetterId, DeadLetterState, Known, NewDeadLetter, Store, StoreError};
+
+/// A letter of a batch whose body was damaged in a way of its own.
+pub(super) fn letter(batch: &EncodedBatch, damage: &'static str) -> NewDeadLetter {
+    NewDeadLetter {
+        envelope: Some(Envelope::from(batch)),
+        body: Bytes::from_static(damage.as_bytes()),
+        reason: "damaged: the checksum does not match".to_owned(),
+        votes: batch.vote_count(),
+    }
+}
+
+pub(super) fn only_letters(letters: Vec<NewDeadLetter>) -> Application {
+    Application {
+        dead_letters: letters,
+        now: NOW,
+        ..Application::default()
+    }
+}
+
+async fn unresolved_and_votes(store: &dyn Store) -> (u64, u64, u64) {
+    let snapshot = snapshot(store).await;
+    (
+        snapshot.books.dead_letters_unresolved,
+        snapshot.books.dead_lettered,
+        snapshot.polls[0].dead_lettered,
+    )
+}
+
+pub(super) async fn a_dead_letter_is_kept_until_somebody_decides(store: Arc<dyn Store>) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1), vote(1, 2)]);
+    let known = letter(&batch, "one");
+    let unknown = NewDeadLetter {
+        envelope: None,
+        body: Bytes::new(),
+        reason: "damaged".to_owned(),
+        votes: 0,
+    };
+    scribe
+        .apply(&only_letters(vec![known.clone(), unknown.clone()]))
+        .await
+        .unwrap();
+    let letters = store.dead_letters().await.unwrap();
+    assert!(letters[0].id < letters[1].id);
+    assert_eq!((&letters[0].letter, &letters[1].letter), (&known, &unknown));
+    assert_eq!(letters[0].at, NOW);
+    assert_eq!(letters[0].state, DeadLetterState::Unresolved);
+    assert_eq!(store.dead_letter(letters[1].id).await.unwrap(), letters[1]);
+    assert_eq!(unresolved_and_votes(&*store).await, (2, 2, 2));
+
+    let given_up = DeadLetterState::WrittenOff("lixo".to_owned());
+    store
+        .resolve_dead_letter(letters[0].id, given_up.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        store.dead_letter(letters[0].id).await.unwrap().state,
+        given_up
+    );
+    assert_eq!(unresolved_and_votes(&*store).await, (1, 2, 2));
+}
+
+pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
+    let same = letter(&batch, "same");
+    let other = NewDeadLetter {
+        reason: "for another reason".to_owned(),
+        ..same.clone()
+    };
+    let again = only_letters(vec![other]);
+    scribe
+        .apply(&only_letters(vec![same.clone(), same.clone()]))
+        .await
+        .unwrap();
+    scribe.apply(&again).await.unwrap();
+    let letters = store.dead_letters().await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].letter, same);
+
+    let id = letters[0].id;
+    for (decision, after) in [
+        (DeadLetterState::Requeued, DeadLetterState::Unresolved),
+        (
+            DeadLetterState::WrittenOff("lixo".to_owned()),
+            DeadLetterState::WrittenOff("lixo".to_owned()),
+        ),
+    ] {
+        store.resolve_dead_letter(id, decision).await.unwrap();
+        scribe.apply(&again).await.unwrap();
+        assert_eq!(store.dead_letter(id).await.unwrap().state, after);
+    }
+    assert_eq!(store.dead_letters().await.unwrap().len(), 1);
+}
+
+pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store: Arc<dyn Store>) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
+    scribe
+        .apply(&only_letters(vec![letter(&batch, "one")]))
+        .await
+        .unwrap();
+    let known = store.known(&[batch.id()]).await.unwrap();
+    assert_eq!(known, [(batch.id(), Known::DeadLettered)]);
+    let id = store.dead_letters().await.unwrap()[0].id;
+    store
+        .resolve_dead_letter(id, DeadLetterState::Requeued)
+        .await
+        .unwrap();
+    assert!(store.known(&[batch.id()]).await.unwrap().is_empty());
+    assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
+
+    let entry = scribe.enter(&poll, &batch);
+    scribe
+        .apply(&scribe.application(vec![entry]))
+        .await
+        .unwrap();
+    let checksum = batch.checksum();
+    let known = store.known(&[batch.id()]).await.unwrap();
+    assert_eq!(known, [(batch.id(), Known::Applied { checksum })]);
+    assert_eq!(snapshot(&*store).await.polls[0].votes, [1, 0, 0]);
+}
+
+pub(super) async fn a_requeued_letter_can_be_put_back_until_its_batch_is_applied(
+    store: Arc<dyn Store>,
+) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
+    scribe
+        .apply(&only_letters(vec![letter(&batch, "one")]))
+        .await
+        .unwrap();
+    let id = store.dead_letters().await.unwrap()[0].id;
+    let decide = |state| store.resolve_dead_letter(id, state);
+    decide(DeadLetterState::Requeued).await.unwrap();
+    decide(DeadLetterState::Unresolved).await.unwrap();
+    assert_eq!(unresolved_and_votes(&*store).await, (1, 1, 1));
+
+    decide(DeadLetterState::Requeued).await.unwrap();
+    let entry = scribe.enter(&poll, &batch);
+    scribe
+        .apply(&scribe.application(vec![entry]))
+        .await
+        .unwrap();
+    decide(DeadLetterState::Unresolved).await.unwrap();
+    assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
+}
+
+pub(super) async fn what_is_resolved_cannot_be_resolved_again(store: Arc<dyn Store>) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
+    scribe
+        .apply(&only_letters(vec![letter(&batch, "one")]))
+        .await
+        .unwrap();
+    let id = store.dead_letters().await.unwrap()[0].id;
+    let lost = DeadLetterState::WrittenOff("lixo".to_owned());
+    store.resolve_dead_letter(id, lost.clone()).await.unwrap();
+    for (id, state) in [
+        (id, DeadLetterState::Requeued),
+        (id, lost),
+        (DeadLetterId(99), DeadLetterState::Requeued),
+    ] {
+        let refused = store.resolve_dead_letter(id, state).await;
+        assert!(matches!(refused, Err(StoreError::UnknownDeadLetter(named)) if named == id));
+    }
+    let refused = store.dead_letter(DeadLetterId(99)).await;
+    assert!(matches!(refused, Err(StoreError::UnknownDeadLetter(_))));
+}

@@ -1,0 +1,354 @@
+//! What every store is, whatever stands behind it.
+
+use std::ops::RangeInclusive;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use paredao_domain::{
+    Account, Accounts, BatchId, Envelope, IncarnationBook, Lane, LedgerEntry, LedgerPosition,
+    Minute, Poll, PollDraft, PollError, PollId, Position, ReceiptSecret, Slug, UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or cannot write; trying again may help.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What it keeps contradicts itself; somebody must look.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Written by a newer release; the program stops.
+    #[error("{path} was written by a newer release (schema {found}, this one reads {supported})")]
+    Newer {
+        /// The file or database.
+        path: String,
+        /// Its schema version.
+        found: i64,
+        /// The newest this release reads.
+        supported: i64,
+    },
+    /// No poll of that name.
+    #[error("no poll is called {0}")]
+    UnknownPoll(Slug),
+    /// A second poll of that name.
+    #[error("a poll called {0} exists already")]
+    PollExists(Slug),
+    /// The poll cannot be as asked.
+    #[error(transparent)]
+    Poll(#[from] PollError),
+    /// No dead letter of that number, or it is resolved already.
+    #[error("no unresolved dead letter has the number {}", .0.0)]
+    UnknownDeadLetter(DeadLetterId),
+}
+
+/// Why a transaction of the consumer did not happen, or may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Somebody else owns the lane. Nothing happened; the owner must claim again.
+    #[error("the lane belongs to another consumer")]
+    Fenced,
+    /// A batch of the application is in the ledger already. Nothing happened.
+    #[error("batch {0} is in the ledger already")]
+    AlreadyApplied(BatchId),
+    /// It may have happened: ask again what is known before doing anything else.
+    #[error("the outcome of the transaction is unknown: {0}")]
+    Unknown(String),
+    /// Nothing happened; trying again may help.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One consumer, drawn at random when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerId(pub u64);
+
+/// The right to write to a lane, good until somebody else claims it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lane.
+    pub lane: Lane,
+    /// Who claimed it.
+    pub owner: OwnerId,
+    /// Which claim it was.
+    pub epoch: u64,
+}
+
+/// What a new owner of a lane finds.
+#[derive(Clone, Debug)]
+pub struct LaneClaim {
+    /// The right to write.
+    pub fence: Fence,
+    /// Where the next entry goes.
+    pub next_position: LedgerPosition,
+    /// The books of every incarnation that ever sent on this lane.
+    pub incarnations: Vec<IncarnationBook>,
+    /// The highest minute of the lane's ledger.
+    pub newest_minute: Option<Minute>,
+}
+
+/// One transaction of the lane's owner.
+#[derive(Clone, Debug, Default)]
+pub struct Application {
+    /// New entries, at consecutive positions from the lane's next.
+    pub entries: Vec<LedgerEntry>,
+    /// The books as they are after this transaction, of incarnations that changed.
+    pub incarnations: Vec<IncarnationBook>,
+    /// Batches among the entries of which a damaged copy lies in the dead letters, those of this
+    /// transaction included: their letters become requeued with it.
+    pub recovered: Vec<BatchId>,
+    /// What could not be read or broke a rule.
+    pub dead_letters: Vec<NewDeadLetter>,
+    /// Polls whose barrier came off the lane with this transaction.
+    pub barriers: Vec<PollId>,
+    /// When the transaction was made, for the dead letters and the entries.
+    pub now: UnixMillis,
+}
+
+/// Something that cannot be applied, and why.
+///
+/// A letter whose body is in the dead letters already is not kept twice: the kept one stays as it
+/// is, except that a requeued one becomes unresolved again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDeadLetter {
+    /// What the log knew of it.
+    pub envelope: Option<Envelope>,
+    /// As it was found.
+    pub body: Bytes,
+    /// Why it is here, for the operator.
+    pub reason: String,
+    /// Its votes as far as the books need them: 0 where they stand elsewhere already (a known
+    /// batch under another checksum) or cannot be known.
+    pub votes: u32,
+}
+
+/// Number of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeadLetterId(pub i64);
+
+/// What became of a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterState {
+    /// Waits for somebody's decision; keeps the result of its poll from becoming final.
+    Unresolved,
+    /// Sent through the log again; its votes are booked where they came out.
+    Requeued,
+    /// Given up, with the reason.
+    WrittenOff(String),
+}
+
+/// A dead letter as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: DeadLetterId,
+    /// What it is.
+    pub letter: NewDeadLetter,
+    /// When it came.
+    pub at: UnixMillis,
+    /// What became of it.
+    pub state: DeadLetterState,
+}
+
+/// A change to a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollChange {
+    /// Open it now.
+    Open,
+    /// Close it after the lead, in milliseconds.
+    Close {
+        /// Longer than any API takes to hear of it.
+        lead_ms: i64,
+    },
+    /// Move its end.
+    Extend {
+        /// The new end.
+        closes_at: UnixMillis,
+        /// Longer than any API takes to hear of it.
+        lead_ms: i64,
+    },
+}
+
+/// Which part of a lane's ledger to read.
+#[derive(Clone, Debug)]
+pub struct LedgerQuery {
+    /// The lane.
+    pub lane: Lane,
+    /// Only entries after this position.
+    pub after: LedgerPosition,
+    /// Only entries of these minutes (an index serves this).
+    pub minutes: Option<RangeInclusive<Minute>>,
+    /// Only entries of this poll.
+    pub poll: Option<PollId>,
+    /// Stop after about this many bytes of batches; at least one entry is returned if there is one.
+    pub bytes_max: usize,
+}
+
+/// Votes of a minute or an hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its first minute.
+    pub start: Minute,
+    /// Counted votes, in the order of the poll's candidates.
+    pub votes: Vec<u64>,
+}
+
+/// A poll and what it adds up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PollView {
+    /// The poll.
+    pub poll: Poll,
+    /// Counted votes, in the order of its candidates.
+    pub votes: Vec<u64>,
+    /// Where its votes ended.
+    pub accounts: Accounts,
+    /// Votes of its batches among the unresolved and written-off dead letters.
+    pub dead_lettered: u64,
+    /// Hours (of the poll's clock) in which something was counted, in order.
+    pub hours: Vec<Bucket>,
+    /// Those of the 60 minutes up to the snapshot's in which something was counted, in order.
+    pub minutes: Vec<Bucket>,
+    /// Whether its barrier came through.
+    pub barrier_passed: bool,
+}
+
+/// The deployment's side of the conservation law.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentBooks {
+    /// All polls together.
+    pub accounts: Accounts,
+    /// Votes in dead letters that were not requeued.
+    pub dead_lettered: u64,
+    /// Dead letters that wait for somebody.
+    pub dead_letters_unresolved: u64,
+    /// Votes that were confirmed and never came.
+    pub missing: u64,
+    /// Votes that were cut, did not come, and were answered to nobody.
+    pub unanswered: u64,
+    /// The cumulative count of each incarnation as the ledger knows it.
+    pub cut: Vec<(paredao_domain::Incarnation, u64)>,
+}
+
+/// Everything readers see, of one instant.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The instant.
+    pub taken_at: UnixMillis,
+    /// All polls, oldest first.
+    pub polls: Vec<PollView>,
+    /// The books of the deployment.
+    pub books: DeploymentBooks,
+}
+
+/// What became of a batch that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// In the ledger, with this checksum.
+    Applied {
+        /// [`paredao_domain::EncodedBatch::checksum`].
+        checksum: u32,
+    },
+    /// In the dead letters, unresolved or written off.
+    DeadLettered,
+}
+
+/// What the store knows of one vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// In the ledger, booked so.
+    Recorded {
+        /// Its poll.
+        poll: PollId,
+        /// Its own account.
+        account: Account,
+    },
+    /// Its batch is in the dead letters and waits for a decision.
+    DeadLettered,
+    /// Its batch was given up, or was confirmed and never came.
+    Missing,
+    /// The batch has not come.
+    NotSeen,
+    /// The batch came and holds no such position.
+    NoSuchVote,
+}
+
+/// What keeps a result from becoming final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinalityHurdle {
+    /// The poll has no end yet, or it has not passed.
+    NotClosed,
+    /// Its barrier has not come off every lane.
+    Barrier,
+    /// Dead letters of the poll, or of an unknown poll, wait for a decision.
+    DeadLetters(u64),
+    /// Votes accepted while the poll was open are missing.
+    Missing(u64),
+}
+
+/// Where polls, the ledger and everything derived from it are kept.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The secret under which receipts are signed, drawn when the store was made.
+    async fn receipt_secret(&self) -> Result<ReceiptSecret, StoreError>;
+
+    /// Creates a poll, under a secret drawn for it.
+    async fn create_poll(&self, draft: PollDraft, now: UnixMillis) -> Result<Poll, StoreError>;
+
+    /// Opens, closes or extends a poll.
+    async fn change_poll(
+        &self,
+        slug: &Slug,
+        change: PollChange,
+        now: UnixMillis,
+    ) -> Result<Poll, StoreError>;
+
+    /// All polls, oldest first.
+    async fn polls(&self) -> Result<Vec<Poll>, StoreError>;
+
+    /// Everything readers see.
+    async fn snapshot(&self, now: UnixMillis) -> Result<Snapshot, StoreError>;
+
+    /// Takes a lane over: from now on, whoever held it before is fenced out.
+    async fn claim_lane(&self, lane: Lane, owner: OwnerId) -> Result<LaneClaim, StoreError>;
+
+    /// One transaction: fence, entries, marks, books, totals, buckets, dead letters, barriers.
+    async fn apply(&self, fence: &Fence, application: &Application) -> Result<(), ApplyError>;
+
+    /// What is known of these batches; those of which nothing is are left out. A batch whose dead
+    /// letter was requeued counts as not known, so that it can be applied.
+    async fn known(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, Known)>, StoreError>;
+
+    /// A page of a lane's ledger, in order of position.
+    async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError>;
+
+    /// Declares a result final if nothing stands in the way; otherwise says what does.
+    async fn finalize(
+        &self,
+        fence: &Fence,
+        poll: PollId,
+        now: UnixMillis,
+    ) -> Result<Vec<FinalityHurdle>, ApplyError>;
+
+    /// What became of one vote.
+    async fn fate(&self, batch: BatchId, position: Position) -> Result<Fate, StoreError>;
+
+    /// All dead letters, oldest first.
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// One dead letter.
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, StoreError>;
+
+    /// Resolves a dead letter: requeued (call this before sending it again; its batch may then be
+    /// applied) or written off with a reason.
+    async fn resolve_dead_letter(
+        &self,
+        id: DeadLetterId,
+        state: DeadLetterState,
+    ) -> Result<(), StoreError>;
+
+    /// Makes everything applied so far survive damage to the journal.
+    async fn checkpoint(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,192 @@
+//! The store in one SQLite file, for one machine.
+//!
+//! One thread writes, one answers short questions, one reads the ledger: so neither a page of the
+//! ledger nor a snapshot waits for a transaction (WAL), and a snapshot does not wait for a page.
+//! A transaction is durable when it is answered (`synchronous=FULL`); after anything that looks
+//! like a broken disk the file is opened again before anything read from it is believed.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use paredao_domain::{
+    BatchId, Lane, LedgerEntry, Poll, PollDraft, PollId, Position, ReceiptSecret, Slug, UnixMillis,
+};
+use rusqlite::Connection;
+
+use crate::{
+    Application, ApplyError, DeadLetter, DeadLetterId, DeadLetterState, Fate, Fence,
+    FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
+    StoreError,
+};
+
+mod apply;
+mod books;
+mod dead_letters;
+mod door;
+mod fate;
+mod fault;
+mod file;
+mod finality;
+mod lane;
+mod ledger;
+mod polls;
+mod snapshot;
+mod tally;
+mod worker;
+
+pub use door::EmbeddedLedger;
+pub use file::EmbeddedOptions;
+
+use fault::Work;
+use file::{Access, File};
+use worker::{Seat, Worker};
+
+/// The store in one SQLite file.
+///
+/// Dropping it finishes what was asked, moves the journal into the file and closes it; that takes
+/// as long as the disk does, so do it where waiting is allowed.
+pub struct EmbeddedStore {
+    // Dropped in this order: the writer closes the file last and so empties the journal.
+    views: Worker,
+    ledger: Worker,
+    writer: Worker,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it. Blocks while the disk works.
+    ///
+    /// A journal with a damaged or missing end is read up to the damage: what was applied after
+    /// the last checkpoint may be gone then, and the vote log delivers it again.
+    pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
+        let writer = Seat::take(File::new(path, options), Access::Write)?;
+        let readers = EmbeddedOptions {
+            cache_bytes: options.cache_bytes / 4,
+            ..options
+        };
+        let reader = || Seat::take(File::new(path, readers), Access::Read);
+        Ok(Self {
+            views: Worker::start("store-views", reader()?)?,
+            ledger: Worker::start("store-ledger", reader()?)?,
+            writer: Worker::start("store-writer", writer)?,
+        })
+    }
+
+    /// Has the writer do a piece of work.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.run(move |seat| seat.work(work)).await
+    }
+
+    /// Has a short question answered.
+    async fn view<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.views.run(move |seat| seat.work(work)).await
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn receipt_secret(&self) -> Result<ReceiptSecret, StoreError> {
+        self.view(|connection| {
+            let sql = "SELECT value FROM meta WHERE name = 'receipt_secret'";
+            Ok(connection.query_row(sql, [], |row| row.get(0).map(ReceiptSecret::new))?)
+        })
+        .await
+    }
+
+    async fn create_poll(&self, draft: PollDraft, now: UnixMillis) -> Result<Poll, StoreError> {
+        self.write(move |connection| polls::create(connection, draft, now))
+            .await
+    }
+
+    async fn change_poll(
+        &self,
+        slug: &Slug,
+        change: PollChange,
+        now: UnixMillis,
+    ) -> Result<Poll, StoreError> {
+        let slug = slug.clone();
+        self.write(move |connection| polls::change(connection, &slug, change, now))
+            .await
+    }
+
+    async fn polls(&self) -> Result<Vec<Poll>, StoreError> {
+        self.view(|connection| polls::all(connection)).await
+    }
+
+    async fn snapshot(&self, now: UnixMillis) -> Result<Snapshot, StoreError> {
+        self.view(move |connection| snapshot::take(connection, now))
+            .await
+    }
+
+    async fn claim_lane(&self, lane: Lane, owner: OwnerId) -> Result<LaneClaim, StoreError> {
+        self.write(move |connection| lane::claim(connection, lane, owner))
+            .await
+    }
+
+    async fn apply(&self, fence: &Fence, application: &Application) -> Result<(), ApplyError> {
+        // Cloning copies marks, not batches: their bytes are shared.
+        let (fence, application) = (*fence, application.clone());
+        self.writer
+            .run(move |seat| apply::apply(seat, &fence, &application))
+            .await
+    }
+
+    async fn known(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, Known)>, StoreError> {
+        let ids = ids.to_vec();
+        self.view(move |connection| fate::known(connection, &ids))
+            .await
+    }
+
+    async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError> {
+        let query = query.clone();
+        self.ledger
+            .run(move |seat| seat.work(|connection| ledger::page(connection, &query)))
+            .await
+    }
+
+    async fn finalize(
+        &self,
+        fence: &Fence,
+        poll: PollId,
+        now: UnixMillis,
+    ) -> Result<Vec<FinalityHurdle>, ApplyError> {
+        let fence = *fence;
+        self.writer
+            .run(move |seat| {
+                seat.work(|connection| finality::finalize(connection, &fence, poll, now))
+            })
+            .await
+    }
+
+    async fn fate(&self, batch: BatchId, position: Position) -> Result<Fate, StoreError> {
+        self.view(move |connection| fate::fate(connection, batch, position))
+            .await
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        self.view(|connection| dead_letters::all(connection)).await
+    }
+
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, StoreError> {
+        self.view(move |connection| dead_letters::find(connection, id))
+            .await
+    }
+
+    async fn resolve_dead_letter(
+        &self,
+        id: DeadLetterId,
+        state: DeadLetterState,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| dead_letters::resolve(connection, id, &state))
+            .await
+    }
+
+    async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.write(apply::checkpoint).await
+    }
+}

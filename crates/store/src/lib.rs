@@ -1,0 +1,22 @@
+//! Polls, ledger, totals and dead letters.
+//!
+//! This room promises: a transaction happens whole or not at all, and once; the ledger only
+//! grows; totals are a cache of the ledger and agree with it to the vote; reading totals costs
+//! the same with ten votes and with a billion. Every backend passes the suite in [`conformance`];
+//! [`recount`] proves the totals from the ledger.
+
+pub mod conformance;
+mod contract;
+mod dice;
+mod embedded;
+mod entry;
+pub mod generate;
+pub mod recount;
+
+pub use contract::{
+    Application, ApplyError, Bucket, DeadLetter, DeadLetterId, DeadLetterState, DeploymentBooks,
+    Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, NewDeadLetter, OwnerId, PollChange,
+    PollView, Snapshot, Store, StoreError,
+};
+pub use embedded::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore};
+pub use entry::{EntryDamage, KeptEntry};

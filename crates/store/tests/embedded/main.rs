@@ -1,0 +1,13 @@
+//! The embedded store: the suite every store passes, damage, recounts, a reader not ours.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a suite of tests: a failed assumption is a failed test"
+)]
+
+mod conformance;
+mod damage;
+mod ground;
+mod ledger_reader;
+mod recount;
