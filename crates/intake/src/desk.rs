@@ -1,0 +1,440 @@
+//! The desk: which batches are out, how they are numbered, whom a confirm answers. No I/O, no
+//! clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use paredao_domain::{
+    BatchHeader, BatchId, BatchKind, BatchNumber, BootMillis, EncodedBatch, Incarnation, Lane,
+    Minute, Mode, PollId, Position, Receipt, UnixMillis, VOTES_MAX, Vote,
+};
+
+use crate::{NotTaken, Taken, Waiting};
+
+/// Void numbers that one batch names; more wait for the next.
+const VOIDS_PER_BATCH_MAX: usize = 1_000;
+
+/// A batch that is out: frozen until it is confirmed or given up.
+struct Out<W> {
+    batch: EncodedBatch,
+    waiters: Vec<W>,
+    oldest: BootMillis,
+}
+
+/// Votes that go into one batch.
+struct Pile<W> {
+    poll: PollId,
+    minute: Minute,
+    votes: Vec<Vote>,
+    waiters: Vec<W>,
+}
+
+/// The batches of one incarnation on one lane.
+pub struct Desk<W> {
+    incarnation: Incarnation,
+    lane: Lane,
+    batch_votes_max: usize,
+    deadline_ms: u64,
+    last_number: BatchNumber,
+    cumulative: u64,
+    /// Every number up to here was confirmed, or was given up and named so in a confirmed batch.
+    confirmed: BatchNumber,
+    /// Numbers beyond `confirmed` of which the same holds.
+    confirmed_beyond: BTreeSet<BatchNumber>,
+    out: BTreeMap<BatchNumber, Out<W>>,
+    /// Given up, and not yet named so in a confirmed batch.
+    voids: BTreeSet<BatchNumber>,
+}
+
+impl<W> Desk<W> {
+    /// A desk for a new incarnation. A confirm later than `deadline_ms` after the acceptance of
+    /// a batch's oldest vote is no success any more.
+    ///
+    /// # Panics
+    ///
+    /// If `batch_votes_max` is 0 or more than [`VOTES_MAX`].
+    pub fn new(
+        incarnation: Incarnation,
+        lane: Lane,
+        batch_votes_max: usize,
+        deadline_ms: u64,
+    ) -> Self {
+        assert!(
+            (1..=VOTES_MAX).contains(&batch_votes_max),
+            "1 to {VOTES_MAX} votes a batch"
+        );
+        Self {
+            incarnation,
+            lane,
+            batch_votes_max,
+            deadline_ms,
+            last_number: 0,
+            cumulative: 0,
+            confirmed: 0,
+            confirmed_beyond: BTreeSet::new(),
+            out: BTreeMap::new(),
+            voids: BTreeSet::new(),
+        }
+    }
+
+    /// Cuts votes into batches: each of one poll and one minute. They are out from now on.
+    /// `taken` is left empty, with its room.
+    pub fn cut(&mut self, taken: &mut Taken<W>) -> Vec<EncodedBatch> {
+        let oldest = taken.oldest;
+        let mut piles: Vec<Pile<W>> = Vec::new();
+        let mut batches = Vec::new();
+        for waiting in taken.votes.drain(..) {
+            let at = pile_for(&mut piles, &waiting);
+            if let Some(pile) = piles.get_mut(at) {
+                pile.put(waiting);
+                if pile.votes.len() >= self.batch_votes_max {
+                    let full = piles.swap_remove(at);
+                    batches.push(self.send_out(full, oldest));
+                }
+            }
+        }
+        batches.extend(piles.into_iter().map(|pile| self.send_out(pile, oldest)));
+        batches
+    }
+
+    fn send_out(&mut self, pile: Pile<W>, oldest: BootMillis) -> EncodedBatch {
+        let batch = self.number(BatchKind::Votes, pile.poll, pile.minute, &pile.votes);
+        let out = Out {
+            batch: batch.clone(),
+            waiters: pile.waiters,
+            oldest,
+        };
+        self.out.insert(batch.id().number, out);
+        batch
+    }
+
+    /// A marker of this incarnation: its end, or the naming of its void numbers. It is out from
+    /// now on and answers nobody.
+    pub fn marker(&mut self, kind: BatchKind, now: UnixMillis, boot: BootMillis) -> EncodedBatch {
+        let batch = self.number(kind, PollId::NONE, now.minute(), &[]);
+        let out = Out {
+            batch: batch.clone(),
+            waiters: Vec::new(),
+            oldest: boot,
+        };
+        self.out.insert(batch.id().number, out);
+        batch
+    }
+
+    fn number(
+        &mut self,
+        kind: BatchKind,
+        poll: PollId,
+        minute: Minute,
+        votes: &[Vote],
+    ) -> EncodedBatch {
+        self.last_number += 1;
+        self.cumulative += votes.len() as u64;
+        let header = BatchHeader {
+            kind,
+            mode: Mode::Torcida,
+            poll,
+            id: BatchId {
+                incarnation: self.incarnation,
+                lane: self.lane,
+                number: self.last_number,
+            },
+            minute,
+            cumulative: self.cumulative,
+            confirmed: self.confirmed,
+        };
+        let voids: Vec<BatchNumber> = self
+            .voids
+            .iter()
+            .copied()
+            .take(VOIDS_PER_BATCH_MAX)
+            .collect();
+        EncodedBatch::encode(header, &voids, votes)
+    }
+
+    /// The log confirmed a batch: answers everybody who waits for it, with a receipt if the
+    /// confirm came in time.
+    pub fn confirm(
+        &mut self,
+        number: BatchNumber,
+        boot: BootMillis,
+        mut answer: impl FnMut(W, Result<Receipt, NotTaken>),
+    ) {
+        let Some(out) = self.out.remove(&number) else {
+            return;
+        };
+        self.note_confirmed(&out.batch);
+        let in_time = self.is_in_time(&out, boot);
+        let batch = out.batch.id();
+        for (waiter, position) in out.waiters.into_iter().zip(0 as Position..) {
+            let receipt = Receipt { batch, position };
+            answer(
+                waiter,
+                if in_time {
+                    Ok(receipt)
+                } else {
+                    Err(NotTaken::OutcomeUnknown)
+                },
+            );
+        }
+    }
+
+    fn note_confirmed(&mut self, batch: &EncodedBatch) {
+        self.confirmed_beyond.insert(batch.id().number);
+        for void in batch.voids() {
+            if self.voids.remove(&void) {
+                self.confirmed_beyond.insert(void);
+            }
+        }
+        while self.confirmed_beyond.remove(&(self.confirmed + 1)) {
+            self.confirmed += 1;
+        }
+    }
+
+    fn is_in_time(&self, out: &Out<W>, boot: BootMillis) -> bool {
+        boot.since(out.oldest) <= self.deadline_ms
+    }
+
+    /// Answers everybody whose deadline has passed while their batch is out: "unknown".
+    pub fn answer_overdue(&mut self, boot: BootMillis, mut answer: impl FnMut(W, NotTaken)) {
+        let deadline_ms = self.deadline_ms;
+        let overdue = self
+            .out
+            .values_mut()
+            .filter(|out| boot.since(out.oldest) > deadline_ms);
+        for waiter in overdue.flat_map(|out| out.waiters.drain(..)) {
+            answer(waiter, NotTaken::OutcomeUnknown);
+        }
+    }
+
+    /// An append of this batch failed. Returns the same bytes for a retry, or gives the number
+    /// up when its deadline has passed: it may be stored all the same, and is named void.
+    /// Markers are never given up.
+    pub fn retry(
+        &mut self,
+        number: BatchNumber,
+        boot: BootMillis,
+        mut answer: impl FnMut(W, NotTaken),
+    ) -> Option<EncodedBatch> {
+        let out = self.out.get(&number)?;
+        if out.batch.header().kind != BatchKind::Votes || self.is_in_time(out, boot) {
+            return Some(out.batch.clone());
+        }
+        let out = self.out.remove(&number)?;
+        self.voids.insert(number);
+        out.waiters
+            .into_iter()
+            .for_each(|waiter| answer(waiter, NotTaken::OutcomeUnknown));
+        None
+    }
+
+    /// Whether numbers were given up and not yet named so in a confirmed batch.
+    pub fn has_voids(&self) -> bool {
+        !self.voids.is_empty()
+    }
+
+    /// Batches that are out.
+    pub fn out(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whose desk it is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Votes cut so far.
+    pub fn cumulative(&self) -> u64 {
+        self.cumulative
+    }
+}
+
+fn pile_for<W>(piles: &mut Vec<Pile<W>>, waiting: &Waiting<W>) -> usize {
+    let (poll, minute) = (waiting.ballot.poll, waiting.accepted_at.minute());
+    let fits = |pile: &Pile<W>| pile.poll == poll && pile.minute == minute;
+    piles.iter().position(fits).unwrap_or_else(|| {
+        piles.push(Pile {
+            poll,
+            minute,
+            votes: Vec::new(),
+            waiters: Vec::new(),
+        });
+        piles.len() - 1
+    })
+}
+
+impl<W> Pile<W> {
+    fn put(&mut self, waiting: Waiting<W>) {
+        let ballot = waiting.ballot;
+        self.votes.push(Vote {
+            candidate: ballot.candidate,
+            source: ballot.source,
+            offset: waiting.accepted_at.offset_in_minute(),
+            key: ballot.key,
+        });
+        self.waiters.push(waiting.waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paredao_domain::{CandidateNumber, IncarnationBook, KeyHash, KeySource, VotingHours};
+
+    use super::*;
+    use crate::Ballot;
+
+    const WHO: Incarnation = Incarnation(0xabc);
+    const DEADLINE_MS: u64 = 5_000;
+    const BOOT: BootMillis = BootMillis(100);
+    const LATE: BootMillis = BootMillis(100 + DEADLINE_MS + 1);
+
+    fn desk() -> Desk<u32> {
+        Desk::new(WHO, Lane(0), 4, DEADLINE_MS)
+    }
+
+    /// Votes of one poll each, accepted at the given instants; the waiter is the index.
+    fn taken(votes: &[(u32, i64)]) -> Taken<u32> {
+        let waiting = |(waiter, &(poll, at)): (u32, &(u32, i64))| Waiting {
+            ballot: Ballot {
+                poll: PollId(poll),
+                hours: VotingHours {
+                    opens_at: None,
+                    closes_at: None,
+                },
+                candidate: CandidateNumber::try_from(1).unwrap(),
+                source: KeySource::Drawn,
+                key: KeyHash([0; 12]),
+            },
+            accepted_at: UnixMillis(at),
+            waiter,
+        };
+        Taken {
+            votes: (0..).zip(votes).map(waiting).collect(),
+            oldest: BOOT,
+        }
+    }
+
+    fn cut(desk: &mut Desk<u32>, votes: &[(u32, i64)]) -> Vec<EncodedBatch> {
+        desk.cut(&mut taken(votes))
+    }
+
+    fn confirm(
+        desk: &mut Desk<u32>,
+        number: BatchNumber,
+        boot: BootMillis,
+    ) -> Vec<(u32, Result<Position, NotTaken>)> {
+        let mut answers = Vec::new();
+        desk.confirm(number, boot, |who, answer| {
+            answers.push((who, answer.map(|r| r.position)));
+        });
+        answers
+    }
+
+    #[test]
+    fn a_batch_belongs_to_one_poll_and_one_minute_and_is_not_too_large() {
+        let mut desk = desk();
+        let mut votes = vec![(1, 59_999), (2, 59_999), (1, 60_000)];
+        votes.extend([(1, 60_001); 5]);
+        let batches = cut(&mut desk, &votes);
+        assert!(batches.iter().all(|b| b.vote_count() <= 4));
+        assert_eq!(batches.iter().map(EncodedBatch::vote_count).sum::<u32>(), 8);
+        assert_eq!(batches.len(), 4);
+    }
+
+    #[test]
+    fn batches_are_numbered_without_holes_and_count_up() {
+        let mut desk = desk();
+        let first = cut(&mut desk, &[(1, 0), (1, 0)]);
+        let second = cut(&mut desk, &[(1, 0)]);
+        let header = |b: &[EncodedBatch]| (b[0].id().number, b[0].header().cumulative);
+        assert_eq!((header(&first), header(&second)), ((1, 2), (2, 3)));
+    }
+
+    #[test]
+    fn a_confirm_answers_everybody_with_the_place_of_their_own_vote() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 0), (1, 0), (1, 0)]);
+        assert_eq!(
+            confirm(&mut desk, 1, BOOT),
+            [(0, Ok(0)), (1, Ok(1)), (2, Ok(2))]
+        );
+        assert_eq!(confirm(&mut desk, 1, BOOT), [], "and nobody twice");
+    }
+
+    #[test]
+    fn a_confirm_after_the_deadline_is_no_success() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 0)]);
+        assert_eq!(
+            confirm(&mut desk, 1, LATE),
+            [(0, Err(NotTaken::OutcomeUnknown))]
+        );
+    }
+
+    #[test]
+    fn a_failed_batch_is_sent_again_with_the_same_bytes_until_its_deadline() {
+        let mut desk = desk();
+        let batch = cut(&mut desk, &[(1, 0)]).remove(0);
+        let again = desk.retry(1, BOOT, |_, _| panic!("nobody is answered yet"));
+        assert_eq!(
+            again.map(|b| b.bytes().clone()),
+            Some(batch.bytes().clone())
+        );
+        let mut answered = Vec::new();
+        assert_eq!(
+            desk.retry(1, LATE, |who, why| answered.push((who, why))),
+            None
+        );
+        assert_eq!(answered, [(0, NotTaken::OutcomeUnknown)]);
+    }
+
+    #[test]
+    fn whoever_waits_past_the_deadline_is_told_so_while_the_batch_stays_out() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 0)]);
+        let mut answered = Vec::new();
+        desk.answer_overdue(BOOT, |who, _| answered.push(who));
+        assert!(answered.is_empty());
+        desk.answer_overdue(LATE, |who, _| answered.push(who));
+        assert_eq!((answered, desk.out()), (vec![0], 1));
+    }
+
+    #[test]
+    fn a_number_given_up_is_named_void_until_a_confirm_and_is_then_not_missing() {
+        let mut desk = desk();
+        let mut book = IncarnationBook::new(WHO, Lane(0));
+        cut(&mut desk, &[(1, 0)]);
+        assert_eq!(desk.retry(1, LATE, |_, _| ()), None);
+        assert!(desk.has_voids());
+
+        let naming = desk.marker(BatchKind::Void, UnixMillis(0), LATE);
+        assert_eq!(naming.voids().collect::<Vec<_>>(), [1]);
+        confirm(&mut desk, naming.id().number, LATE);
+        assert!(!desk.has_voids());
+        let later = cut(&mut desk, &[(1, 0)]).remove(0);
+        assert_eq!(later.header().confirmed, 2);
+
+        book.record(&naming);
+        book.record(&later);
+        assert_eq!((book.missing_votes(), book.unanswered_votes()), (0, 1));
+    }
+
+    #[test]
+    fn markers_are_retried_for_ever() {
+        let mut desk = desk();
+        let marker = desk.marker(BatchKind::End, UnixMillis(0), BOOT);
+        assert!(desk.retry(marker.id().number, LATE, |_, _| ()).is_some());
+    }
+
+    #[test]
+    fn the_confirmed_number_waits_for_holes() {
+        let mut desk = desk();
+        for _ in 0..3 {
+            cut(&mut desk, &[(1, 0)]);
+        }
+        confirm(&mut desk, 2, BOOT);
+        confirm(&mut desk, 3, BOOT);
+        assert_eq!(cut(&mut desk, &[(1, 0)])[0].header().confirmed, 0);
+        confirm(&mut desk, 1, BOOT);
+        assert_eq!(cut(&mut desk, &[(1, 0)])[0].header().confirmed, 3);
+    }
+}

@@ -1,0 +1,396 @@
+//! The intake against a log on a leash: it takes, holds or refuses what is appended, as told.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use paredao_domain::{
+    BatchKind, BootMillis, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash, KeySource,
+    Lane, PollId, UnixMillis, VotingHours,
+};
+use paredao_intake::{Ballot, Door, Intake, IntakeOptions, NotTaken};
+use paredao_vote_log::{AppendError, LogError, LogStatus, Subscription, VoteLog};
+use tokio::sync::{Mutex, watch};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Takes,
+    Holds,
+    Refuses,
+}
+
+/// Appends wait while it holds, fail while it refuses, and are kept while it takes.
+struct Leash {
+    mood: watch::Sender<Mood>,
+    kept: Mutex<Vec<EncodedBatch>>,
+    attempts: Mutex<Vec<EncodedBatch>>,
+}
+
+impl Leash {
+    fn new(mood: Mood) -> Arc<Self> {
+        Arc::new(Self {
+            mood: watch::Sender::new(mood),
+            kept: Mutex::default(),
+            attempts: Mutex::default(),
+        })
+    }
+
+    fn set(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    async fn kept(&self) -> Vec<EncodedBatch> {
+        self.kept.lock().await.clone()
+    }
+}
+
+#[async_trait]
+impl VoteLog for Leash {
+    async fn append(&self, batch: &EncodedBatch) -> Result<(), AppendError> {
+        self.attempts.lock().await.push(batch.clone());
+        let mut mood = self.mood.subscribe();
+        let decided = *mood
+            .wait_for(|mood| *mood != Mood::Holds)
+            .await
+            .expect("the leash lives");
+        if decided == Mood::Refuses {
+            return Err(AppendError::Unavailable("refused by the test".to_owned()));
+        }
+        self.kept.lock().await.push(batch.clone());
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: Lane) -> Result<Box<dyn Subscription>, LogError> {
+        Err(LogError::Closed)
+    }
+
+    async fn status(&self, _: Lane) -> Result<LogStatus, LogError> {
+        Ok(LogStatus::default())
+    }
+}
+
+#[derive(Default)]
+struct TestClock {
+    now: AtomicI64,
+    boot: AtomicU64,
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn boot(&self) -> BootMillis {
+        BootMillis(self.boot.load(Ordering::Relaxed))
+    }
+}
+
+struct Rig {
+    log: Arc<Leash>,
+    clock: Arc<TestClock>,
+    intake: Arc<Intake>,
+}
+
+fn options() -> IntakeOptions {
+    IntakeOptions {
+        lane: Lane(0),
+        waiting_max: 100,
+        batch_votes_max: 50,
+        linger_max: Duration::from_micros(500),
+        append_deadline: Duration::from_secs(5),
+        appends_max: 1,
+    }
+}
+
+fn rig_with(mood: Mood, options: IntakeOptions) -> Rig {
+    let (log, clock) = (Leash::new(mood), Arc::new(TestClock::default()));
+    let intake = Intake::start(
+        Arc::clone(&log) as Arc<dyn VoteLog>,
+        Arc::clone(&clock) as Arc<dyn Clock>,
+        Incarnation(77),
+        options,
+    );
+    Rig {
+        log,
+        clock,
+        intake: Arc::new(intake.expect("the options fit")),
+    }
+}
+
+fn rig(mood: Mood) -> Rig {
+    rig_with(mood, options())
+}
+
+fn ballot() -> Ballot {
+    Ballot {
+        poll: PollId(1),
+        hours: VotingHours {
+            opens_at: Some(UnixMillis(0)),
+            closes_at: None,
+        },
+        candidate: CandidateNumber::try_from(1).expect("in range"),
+        source: KeySource::Drawn,
+        key: KeyHash([0; 12]),
+    }
+}
+
+impl Rig {
+    fn vote(&self) -> tokio::task::JoinHandle<Result<paredao_domain::Receipt, NotTaken>> {
+        let intake = Arc::clone(&self.intake);
+        tokio::spawn(async move { intake.submit(ballot()).await })
+    }
+
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
+        let waited = async {
+            while !holds(self).await {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waited)
+            .await
+            .unwrap_or_else(|_| panic!("never came: {what}"));
+    }
+}
+
+#[tokio::test]
+async fn every_vote_gets_the_receipt_of_its_own_place() {
+    let rig = rig(Mood::Takes);
+    let votes: Vec<_> = (0..40).map(|_| rig.vote()).collect();
+    let mut receipts = Vec::new();
+    for vote in votes {
+        receipts.push(vote.await.expect("no panic").expect("taken"));
+    }
+    let kept = rig.log.kept().await;
+    assert_eq!(kept.iter().map(EncodedBatch::vote_count).sum::<u32>(), 40);
+    let mut places: Vec<_> = receipts
+        .iter()
+        .map(|r| (r.batch.number, r.position))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 40, "no two votes share a place");
+    for receipt in receipts {
+        let batch = kept
+            .iter()
+            .find(|b| b.id() == receipt.batch)
+            .expect("durable");
+        assert!(u32::from(receipt.position) < batch.vote_count());
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_answered_before_the_append_is_done() {
+    let rig = rig(Mood::Holds);
+    let vote = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    assert!(!vote.is_finished());
+    rig.log.set(Mood::Takes);
+    assert!(vote.await.expect("no panic").is_ok());
+}
+
+#[tokio::test]
+async fn votes_that_come_during_an_append_share_the_next_one() {
+    let rig = rig(Mood::Holds);
+    let first = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    let others: Vec<_> = (0..30).map(|_| rig.vote()).collect();
+    rig.until("thirty waiting", async |r| r.intake.status().waiting == 30)
+        .await;
+    rig.log.set(Mood::Takes);
+    first.await.expect("no panic").expect("taken");
+    for vote in others {
+        vote.await.expect("no panic").expect("taken");
+    }
+    let sizes: Vec<u32> = rig
+        .log
+        .kept()
+        .await
+        .iter()
+        .map(EncodedBatch::vote_count)
+        .collect();
+    assert_eq!(sizes, [1, 30]);
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_at_once() {
+    let rig = rig(Mood::Holds);
+    let first = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    let waiting: Vec<_> = (0..100).map(|_| rig.vote()).collect();
+    rig.until("a full inbox", async |r| r.intake.status().waiting == 100)
+        .await;
+    assert_eq!(rig.intake.submit(ballot()).await, Err(NotTaken::Overloaded));
+    rig.log.set(Mood::Takes);
+    first.await.expect("no panic").expect("taken");
+    for vote in waiting {
+        vote.await.expect("no panic").expect("taken");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_refuses_closes_the_door_and_opens_it_again_by_itself() {
+    let rig = rig(Mood::Refuses);
+    let first = rig.vote();
+    rig.until("a closed door", async |r| {
+        r.intake.status().door == Door::LogUnavailable
+    })
+    .await;
+    assert_eq!(
+        rig.intake.submit(ballot()).await,
+        Err(NotTaken::LogUnavailable)
+    );
+    rig.log.set(Mood::Takes);
+    assert!(
+        first.await.expect("no panic").is_ok(),
+        "the first one was retried in time"
+    );
+    rig.until("an open door", async |r| {
+        r.intake.status().door == Door::Open
+    })
+    .await;
+    assert!(rig.intake.submit(ballot()).await.is_ok());
+    let attempts = rig.log.attempts.lock().await;
+    let first = &attempts[0];
+    let same = |b: &&EncodedBatch| b.id() == first.id();
+    assert!(
+        attempts
+            .iter()
+            .filter(same)
+            .all(|b| b.bytes() == first.bytes()),
+        "a retry sends the same bytes"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_past_its_deadline_is_given_up_and_named_void() {
+    let rig = rig(Mood::Refuses);
+    let vote = rig.vote();
+    rig.until("a failed append", async |r| {
+        r.intake.status().door == Door::LogUnavailable
+    })
+    .await;
+    rig.clock.boot.store(5_001, Ordering::Relaxed);
+    assert_eq!(vote.await.expect("no panic"), Err(NotTaken::OutcomeUnknown));
+    rig.log.set(Mood::Takes);
+    rig.until("an open door", async |r| {
+        r.intake.status().door == Door::Open
+    })
+    .await;
+    let kept = rig.log.kept().await;
+    assert_eq!(kept[0].header().kind, BatchKind::Void);
+    assert_eq!(kept[0].voids().collect::<Vec<_>>(), [1]);
+    assert!(rig.intake.submit(ballot()).await.is_ok());
+}
+
+#[tokio::test]
+async fn whoever_waits_on_a_hanging_append_is_told_at_the_deadline() {
+    let rig = rig(Mood::Holds);
+    let vote = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    rig.intake.answer_overdue();
+    assert!(!vote.is_finished());
+    rig.clock.boot.store(5_001, Ordering::Relaxed);
+    rig.intake.answer_overdue();
+    assert_eq!(vote.await.expect("no panic"), Err(NotTaken::OutcomeUnknown));
+    assert_eq!(
+        rig.intake.submit(ballot()).await,
+        Err(NotTaken::LogUnavailable)
+    );
+    rig.log.set(Mood::Takes);
+    rig.until("an open door", async |r| {
+        r.intake.status().door == Door::Open
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_confirm_after_the_deadline_is_not_called_success() {
+    let rig = rig(Mood::Holds);
+    let vote = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    rig.clock.boot.store(5_001, Ordering::Relaxed);
+    rig.log.set(Mood::Takes);
+    assert_eq!(vote.await.expect("no panic"), Err(NotTaken::OutcomeUnknown));
+}
+
+#[tokio::test]
+async fn a_stop_makes_durable_what_waits_and_appends_the_end_marker_last() {
+    let rig = rig(Mood::Holds);
+    let votes: Vec<_> = (0..20).map(|_| rig.vote()).collect();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    let intake = Arc::clone(&rig.intake);
+    let stop = tokio::spawn(async move { intake.stop(PATIENCE).await });
+    rig.until("a closed door", async |r| {
+        r.intake.status().door == Door::ShuttingDown
+    })
+    .await;
+    assert_eq!(
+        rig.intake.submit(ballot()).await,
+        Err(NotTaken::ShuttingDown)
+    );
+    rig.log.set(Mood::Takes);
+    assert!(stop.await.expect("no panic"), "in time");
+    let mut taken = 0;
+    for vote in votes {
+        taken += u64::from(vote.await.expect("no panic").is_ok());
+    }
+    let kept = rig.log.kept().await;
+    let last = kept.last().expect("an end marker");
+    assert_eq!(
+        (last.header().kind, last.header().cumulative),
+        (BatchKind::End, taken)
+    );
+    assert_eq!(last.header().confirmed + 1, last.id().number);
+}
+
+#[tokio::test]
+async fn options_that_contradict_each_other_are_refused() {
+    let start = |options| {
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        Intake::start(Leash::new(Mood::Takes), clock, Incarnation(1), options).is_err()
+    };
+    assert!(start(IntakeOptions {
+        waiting_max: 10,
+        ..options()
+    }));
+    assert!(start(IntakeOptions {
+        batch_votes_max: 0,
+        ..options()
+    }));
+    assert!(start(IntakeOptions {
+        linger_max: Duration::from_secs(9),
+        ..options()
+    }));
+    assert!(start(IntakeOptions {
+        appends_max: 0,
+        ..options()
+    }));
+    assert!(!start(options()));
+}
