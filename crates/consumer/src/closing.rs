@@ -1,0 +1,351 @@
+//! Closing: after a poll's end a barrier goes through the lane, and once everything before it is
+//! applied and nothing is unresolved, the result is declared final.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use paredao_domain::{
+    BatchHeader, BatchId, BatchKind, BatchNumber, EncodedBatch, Incarnation, Lane, Mode, Poll,
+    PollId, PollState, UnixMillis,
+};
+use paredao_store::{ApplyError, Fence, FinalityHurdle, Store};
+use paredao_vote_log::{AppendError, VoteLog};
+
+/// A barrier that has not come through after this long is sent again…
+const BARRIER_AGAIN_MS: i64 = 10_000;
+/// …and by a consumer that does not own the lane, and so cannot know, after this long.
+const BARRIER_AGAIN_STANDBY_MS: i64 = 60_000;
+
+/// How a poll is closed.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosingOptions {
+    /// How long after a poll's end a vote accepted before it may still be appended: the append
+    /// deadline and how far clocks may be apart, in milliseconds.
+    pub settle_ms: i64,
+}
+
+/// Sends barriers and declares results final.
+pub struct Closing {
+    log: Arc<dyn VoteLog>,
+    store: Arc<dyn Store>,
+    options: ClosingOptions,
+    incarnation: Incarnation,
+    lane: Lane,
+    last_number: BatchNumber,
+    confirmed: BatchNumber,
+    /// A barrier that could not be appended: it is tried again with the same bytes.
+    frozen: Option<EncodedBatch>,
+    sent: HashMap<PollId, UnixMillis>,
+}
+
+impl Closing {
+    /// For one start of a consumer: barriers are numbered under an incarnation of its own.
+    pub fn new(
+        log: Arc<dyn VoteLog>,
+        store: Arc<dyn Store>,
+        incarnation: Incarnation,
+        lane: Lane,
+        options: ClosingOptions,
+    ) -> Self {
+        Self {
+            log,
+            store,
+            options,
+            incarnation,
+            lane,
+            last_number: 0,
+            confirmed: 0,
+            frozen: None,
+            sent: HashMap::new(),
+        }
+    }
+
+    /// Brings every closed poll one step nearer to its final result. `fence` is the lane's, if
+    /// this consumer owns it; without it barriers are sent, which bring a delivery and a claim.
+    /// Returns what stands in the way of each closed poll that is not final.
+    pub async fn tend(
+        &mut self,
+        fence: Option<&Fence>,
+        now: UnixMillis,
+    ) -> Result<HashMap<PollId, Vec<FinalityHurdle>>, ApplyError> {
+        let mut hurdles = HashMap::new();
+        for poll in self.store.polls().await? {
+            if poll.state(now) == PollState::Closed && self.is_settled(&poll, now) {
+                let left = self.tend_poll(&poll, fence, now).await?;
+                if !left.is_empty() {
+                    hurdles.insert(poll.id, left);
+                }
+            }
+        }
+        Ok(hurdles)
+    }
+
+    fn is_settled(&self, poll: &Poll, now: UnixMillis) -> bool {
+        poll.closes_at
+            .is_some_and(|closes| now >= closes.plus(self.options.settle_ms))
+    }
+
+    async fn tend_poll(
+        &mut self,
+        poll: &Poll,
+        fence: Option<&Fence>,
+        now: UnixMillis,
+    ) -> Result<Vec<FinalityHurdle>, ApplyError> {
+        let (hurdles, again_ms) = match fence {
+            Some(fence) => (self.finalize(fence, poll.id, now).await?, BARRIER_AGAIN_MS),
+            None => (vec![FinalityHurdle::Barrier], BARRIER_AGAIN_STANDBY_MS),
+        };
+        if hurdles.contains(&FinalityHurdle::Barrier) && self.is_due(poll.id, now, again_ms) {
+            self.send_barrier(poll.id, now).await;
+        }
+        if hurdles.is_empty() {
+            self.sent.remove(&poll.id);
+            tracing::info!(event = "result_final", poll = %poll.slug);
+        }
+        Ok(hurdles)
+    }
+
+    async fn finalize(
+        &mut self,
+        fence: &Fence,
+        poll: PollId,
+        now: UnixMillis,
+    ) -> Result<Vec<FinalityHurdle>, ApplyError> {
+        let result = self.store.finalize(fence, poll, now).await;
+        if matches!(result, Err(ApplyError::Unknown(_))) {
+            // The lane must be claimed again, and a barrier brings the delivery that does it.
+            self.sent.remove(&poll);
+        }
+        result
+    }
+
+    fn is_due(&self, poll: PollId, now: UnixMillis, again_ms: i64) -> bool {
+        self.sent
+            .get(&poll)
+            .is_none_or(|sent| now.since(*sent).abs() >= again_ms)
+    }
+
+    async fn send_barrier(&mut self, poll: PollId, now: UnixMillis) {
+        let barrier = match self.frozen.take() {
+            Some(frozen) => frozen,
+            None => self.barrier(poll, now),
+        };
+        match self.append(&barrier).await {
+            Ok(()) => {
+                self.confirmed = barrier.id().number;
+                self.sent.insert(barrier.header().poll, now);
+            }
+            Err(error) => {
+                tracing::warn!(event = "barrier_not_appended", poll = %poll, %error);
+                self.frozen = Some(barrier);
+            }
+        }
+    }
+
+    async fn append(&self, barrier: &EncodedBatch) -> Result<(), AppendError> {
+        self.log.append(barrier).await
+    }
+
+    fn barrier(&mut self, poll: PollId, now: UnixMillis) -> EncodedBatch {
+        self.last_number += 1;
+        let header = BatchHeader {
+            kind: BatchKind::Barrier,
+            mode: Mode::Torcida,
+            poll,
+            id: BatchId {
+                incarnation: self.incarnation,
+                lane: self.lane,
+                number: self.last_number,
+            },
+            minute: now.minute(),
+            cumulative: 0,
+            confirmed: self.confirmed,
+        };
+        EncodedBatch::encode(header, &[], &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use paredao_store::{OwnerId, PollChange};
+    use paredao_vote_log::{LogError, LogStatus, Subscription};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::owner::LaneOwner;
+    use crate::sample::{OPENS, POLL, Rig, delivery};
+
+    const SETTLE_MS: i64 = 7_000;
+    const LEAD_MS: i64 = 3_000;
+
+    /// Keeps what is appended, and refuses as often as it is told to.
+    #[derive(Default)]
+    struct Drawer {
+        kept: Mutex<Vec<EncodedBatch>>,
+        refusals: Mutex<u32>,
+        refused: Mutex<Vec<EncodedBatch>>,
+    }
+
+    #[async_trait]
+    impl VoteLog for Drawer {
+        async fn append(&self, batch: &EncodedBatch) -> Result<(), AppendError> {
+            let mut refusals = self.refusals.lock();
+            if *refusals > 0 {
+                *refusals -= 1;
+                self.refused.lock().push(batch.clone());
+                return Err(AppendError::Unavailable("told to".to_owned()));
+            }
+            self.kept.lock().push(batch.clone());
+            Ok(())
+        }
+
+        async fn subscribe(&self, _: Lane) -> Result<Box<dyn Subscription>, LogError> {
+            Err(LogError::Closed)
+        }
+
+        async fn status(&self, _: Lane) -> Result<LogStatus, LogError> {
+            Ok(LogStatus::default())
+        }
+    }
+
+    struct Office {
+        rig: Rig,
+        log: Arc<Drawer>,
+        closing: Closing,
+        ends: UnixMillis,
+    }
+
+    impl Office {
+        /// One poll that has been closed.
+        async fn new() -> Self {
+            let rig = Rig::new().await;
+            let log = Arc::new(Drawer::default());
+            let slug = "paredao".parse().unwrap();
+            let close = PollChange::Close { lead_ms: LEAD_MS };
+            let poll = rig.store.change_poll(&slug, close, OPENS.start()).await;
+            let closing = Closing::new(
+                Arc::clone(&log) as Arc<dyn VoteLog>,
+                rig.store(),
+                Incarnation(0xc105e),
+                Lane(0),
+                ClosingOptions {
+                    settle_ms: SETTLE_MS,
+                },
+            );
+            Self {
+                ends: poll.unwrap().closes_at.unwrap(),
+                rig,
+                log,
+                closing,
+            }
+        }
+
+        async fn owner(&self) -> LaneOwner {
+            LaneOwner::claim(self.rig.store(), self.rig.clock(), Lane(0), OwnerId(1))
+                .await
+                .unwrap()
+        }
+
+        /// Looks after the polls so long after their end.
+        async fn tend(&mut self, fence: Option<&Fence>, after_ms: i64) -> Vec<FinalityHurdle> {
+            let hurdles = self.closing.tend(fence, self.ends.plus(after_ms)).await;
+            hurdles.unwrap().remove(&POLL).unwrap_or_default()
+        }
+
+        fn barriers(&self) -> usize {
+            self.log.kept.lock().len()
+        }
+
+        async fn is_final(&self) -> bool {
+            self.rig.store.polls().await.unwrap()[0].final_at.is_some()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_barrier_waits_until_nobody_can_be_told_of_success_any_more() {
+        let mut office = Office::new().await;
+        let owner = office.owner().await;
+        office.tend(Some(owner.fence()), SETTLE_MS - 1).await;
+        assert_eq!(office.barriers(), 0);
+        let hurdles = office.tend(Some(owner.fence()), SETTLE_MS).await;
+        assert_eq!(hurdles, [FinalityHurdle::Barrier]);
+        let kept = office.log.kept.lock();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(
+            (kept[0].header().kind, kept[0].header().poll),
+            (BatchKind::Barrier, POLL)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_result_is_final_when_the_barrier_has_come_off_the_lane() {
+        let mut office = Office::new().await;
+        let mut owner = office.owner().await;
+        office.tend(Some(owner.fence()), SETTLE_MS).await;
+        assert!(!office.is_final().await);
+        let barrier = delivery(&office.log.kept.lock()[0]);
+        let prepared = owner.prepare(&[barrier]).await.unwrap();
+        let applied = office.rig.store.apply(owner.fence(), &prepared.application);
+        applied.await.unwrap();
+        owner.commit(prepared);
+        assert_eq!(office.tend(Some(owner.fence()), SETTLE_MS + 1).await, []);
+        assert!(office.is_final().await);
+        assert_eq!(office.barriers(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_that_does_not_come_through_is_sent_again_after_a_while() {
+        let mut office = Office::new().await;
+        let owner = office.owner().await;
+        for (after_ms, barriers) in [(0, 1), (BARRIER_AGAIN_MS - 1, 1), (BARRIER_AGAIN_MS, 2)] {
+            office.tend(Some(owner.fence()), SETTLE_MS + after_ms).await;
+            assert_eq!(office.barriers(), barriers, "after {after_ms} ms");
+        }
+        let numbers: Vec<_> = office
+            .log
+            .kept
+            .lock()
+            .iter()
+            .map(|b| b.id().number)
+            .collect();
+        assert_eq!(numbers, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_does_not_own_the_lane_sends_barriers_seldom() {
+        let mut office = Office::new().await;
+        for (after_ms, barriers) in [
+            (0, 1),
+            (BARRIER_AGAIN_STANDBY_MS - 1, 1),
+            (BARRIER_AGAIN_STANDBY_MS, 2),
+        ] {
+            office.tend(None, SETTLE_MS + after_ms).await;
+            assert_eq!(office.barriers(), barriers, "after {after_ms} ms");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_barrier_that_could_not_be_appended_keeps_its_number_and_its_bytes() {
+        let mut office = Office::new().await;
+        *office.log.refusals.lock() = 2;
+        for after_ms in 0..3 {
+            office.tend(None, SETTLE_MS + after_ms).await;
+        }
+        let refused = office.log.refused.lock();
+        let kept = office.log.kept.lock();
+        assert_eq!((refused.len(), kept.len()), (2, 1));
+        assert!(refused.iter().all(|batch| batch.bytes() == kept[0].bytes()));
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_was_fenced_out_declares_nothing() {
+        let mut office = Office::new().await;
+        let fenced = office.owner().await;
+        let _heir = office.owner().await;
+        let now = office.ends.plus(SETTLE_MS);
+        let result = office.closing.tend(Some(fenced.fence()), now).await;
+        assert!(matches!(result, Err(ApplyError::Fenced)));
+        assert_eq!(office.barriers(), 0);
+    }
+}
