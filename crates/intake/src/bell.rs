@@ -27,7 +27,7 @@ thread_local! {
     static BELL_OF_THIS_THREAD: Cell<Option<BellNumber>> = const { Cell::new(None) };
 }
 
-/// Where an answer is left and waited for.
+/// Where an answer is left and voter for.
 #[derive(Debug, Default)]
 struct Slot {
     answer: OnceLock<Answer>,
@@ -129,7 +129,7 @@ pub(crate) struct Round {
 impl Round {
     /// Answers one voter, who hears of it at the end of the round at the latest. One who has
     /// hung up is nobody's loss.
-    pub(crate) fn answer(&mut self, waiter: Waiter, answer: Answer) {
+    pub(crate) fn answer(&mut self, waiter: &Waiter, answer: Answer) {
         if waiter.slot.answer.set(answer).is_err() {
             return;
         }
@@ -184,13 +184,13 @@ mod tests {
 
     #[test]
     fn without_a_bell_every_voter_is_woken_at_once() {
-        let (waiter, mut waited) = slot();
+        let (waiter, mut voter) = slot();
         let (count, waker) = counted();
-        assert_eq!(poll(Pin::new(&mut waited), &waker), Poll::Pending);
+        assert_eq!(poll(Pin::new(&mut voter), &waker), Poll::Pending);
         let mut round = Bells::default().round();
-        round.answer(waiter, NO);
+        round.answer(&waiter, NO);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert_eq!(poll(Pin::new(&mut waited), &waker), Poll::Ready(NO));
+        assert_eq!(poll(Pin::new(&mut voter), &waker), Poll::Ready(NO));
     }
 
     #[test]
@@ -201,16 +201,16 @@ mod tests {
             let (thread, thread_waker) = counted();
             assert!(poll(bell.as_mut(), &thread_waker).is_pending());
 
-            let (voters, voter_waker) = counted();
+            let (voters, voters_waker) = counted();
             let mut slots: Vec<_> = (0..100).map(|_| slot()).collect();
-            for (_, waited) in &mut slots {
-                assert!(poll(Pin::new(waited), &voter_waker).is_pending());
+            for (_, voter) in &mut slots {
+                assert!(poll(Pin::new(voter), &voters_waker).is_pending());
             }
             let mut round = bells.round();
             let mut waiting = Vec::new();
-            for (waiter, waited) in slots {
-                round.answer(waiter, NO);
-                waiting.push(waited);
+            for (waiter, voter) in slots {
+                round.answer(&waiter, NO);
+                waiting.push(voter);
             }
             assert_eq!(
                 thread.0.load(Ordering::Relaxed),
@@ -222,8 +222,8 @@ mod tests {
             assert_eq!(voters.0.load(Ordering::Relaxed), 0);
             assert!(poll(bell.as_mut(), &thread_waker).is_pending());
             assert_eq!(voters.0.load(Ordering::Relaxed), 100);
-            for mut waited in waiting {
-                assert_eq!(poll(Pin::new(&mut waited), &voter_waker), Poll::Ready(NO));
+            for mut voter in waiting {
+                assert_eq!(poll(Pin::new(&mut voter), &voters_waker), Poll::Ready(NO));
             }
         })
         .join()
@@ -232,20 +232,20 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_before_the_first_look_is_found() {
-        let (waiter, mut waited) = slot();
-        Bells::default().round().answer(waiter, NO);
+        let (waiter, mut voter) = slot();
+        Bells::default().round().answer(&waiter, NO);
         let (_, waker) = counted();
-        assert_eq!(poll(Pin::new(&mut waited), &waker), Poll::Ready(NO));
+        assert_eq!(poll(Pin::new(&mut voter), &waker), Poll::Ready(NO));
     }
 
     #[test]
     fn a_waiter_that_is_dropped_answers_unknown() {
-        let (waiter, mut waited) = slot();
+        let (waiter, mut voter) = slot();
         let (count, waker) = counted();
-        assert!(poll(Pin::new(&mut waited), &waker).is_pending());
+        assert!(poll(Pin::new(&mut voter), &waker).is_pending());
         drop(waiter);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         let unknown = Poll::Ready(Err(NotTaken::OutcomeUnknown));
-        assert_eq!(poll(Pin::new(&mut waited), &waker), unknown);
+        assert_eq!(poll(Pin::new(&mut voter), &waker), unknown);
     }
 }

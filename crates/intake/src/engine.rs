@@ -164,7 +164,7 @@ impl Intake {
         let mut round = self.shared.bells.round();
         self.shared.desk.lock().answer_overdue(boot, |waiter, why| {
             overdue += 1;
-            round.answer(waiter, Err(why));
+            round.answer(&waiter, Err(why));
         });
         drop(round);
         if overdue > 0 {
@@ -221,7 +221,7 @@ impl Shared {
         drop(inbox);
         let mut round = self.bells.round();
         for waiting in turned_away.votes {
-            round.answer(waiting.waiter, Err(NotTaken::LogUnavailable));
+            round.answer(&waiting.waiter, Err(NotTaken::LogUnavailable));
         }
     }
 }
@@ -321,7 +321,7 @@ impl Engine {
         let boot = self.shared.clock.boot();
         let mut round = self.shared.bells.round();
         let mut desk = self.shared.desk.lock();
-        desk.confirm(number, boot, |waiter, answer| round.answer(waiter, answer));
+        desk.confirm(number, boot, |waiter, answer| round.answer(&waiter, answer));
         let has_voids = desk.has_voids();
         drop(desk);
         drop(round);
@@ -384,7 +384,7 @@ impl Engine {
         let boot = self.shared.clock.boot();
         let mut round = self.shared.bells.round();
         let mut desk = self.shared.desk.lock();
-        let again = desk.retry(number, boot, |waiter, why| round.answer(waiter, Err(why)));
+        let again = desk.retry(number, boot, |waiter, why| round.answer(&waiter, Err(why)));
         drop(desk);
         drop(round);
         match again {

@@ -46,6 +46,7 @@ const SENTENCES: &[(&str, Check)] = sentences![
     dead_letters::a_dead_letter_is_kept_until_somebody_decides,
     dead_letters::a_body_that_comes_again_is_kept_once,
     dead_letters::a_requeued_letter_can_be_applied_and_no_longer_weighs,
+    dead_letters::a_letter_whose_batch_comes_whole_after_all_no_longer_weighs,
     dead_letters::a_requeued_letter_can_be_put_back_until_its_batch_is_applied,
     dead_letters::what_is_resolved_cannot_be_resolved_again,
     fates::every_account_of_a_vote_is_its_fate,

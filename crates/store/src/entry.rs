@@ -23,7 +23,7 @@ pub struct KeptEntry<'a> {
     pub votes: u32,
     /// The batch's checksum as it was when the entry was made.
     pub checksum: u32,
-    /// [`seal`] as it was when the entry was made.
+    /// The checksum over position, checksum and marks, as it was when the entry was made.
     pub seal: u32,
     /// The marks, encoded.
     pub marks: &'a [u8],

@@ -133,6 +133,37 @@ pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store:
     assert_eq!(snapshot(&*store).await.polls[0].votes, [1, 0, 0]);
 }
 
+pub(super) async fn a_letter_whose_batch_comes_whole_after_all_no_longer_weighs(
+    store: Arc<dyn Store>,
+) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let [earlier, together, other] =
+        [1, 2, 3].map(|key| scribe.cut(poll.id, NOW.minute(), &[vote(1, key)]));
+    let letters = vec![letter(&earlier, "one"), letter(&other, "three")];
+    scribe.apply(&only_letters(letters)).await.unwrap();
+    // One damaged copy was here already, the other comes with the good one.
+    let entries = vec![
+        scribe.enter(&poll, &earlier),
+        scribe.enter(&poll, &together),
+    ];
+    let application = Application {
+        recovered: vec![earlier.id(), together.id()],
+        dead_letters: vec![letter(&together, "two")],
+        ..scribe.application(entries)
+    };
+    scribe.apply(&application).await.unwrap();
+    let states: Vec<_> = store.dead_letters().await.unwrap();
+    let states: Vec<_> = states.into_iter().map(|letter| letter.state).collect();
+    let requeued = DeadLetterState::Requeued;
+    assert_eq!(
+        states,
+        [requeued.clone(), DeadLetterState::Unresolved, requeued]
+    );
+    assert_eq!(unresolved_and_votes(&*store).await, (1, 1, 1));
+    assert_eq!(snapshot(&*store).await.polls[0].votes, [2, 0, 0]);
+}
+
 pub(super) async fn a_requeued_letter_can_be_put_back_until_its_batch_is_applied(
     store: Arc<dyn Store>,
 ) {

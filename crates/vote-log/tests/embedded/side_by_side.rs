@@ -8,8 +8,8 @@ use paredao_vote_log::{DeliveryTag, EmbeddedLog, Subscription, VoteLog};
 
 use crate::log_on_disk::{LANE, append, batch, open_on, sort, status};
 
-const COUNT: u64 = 3_000;
-const DEADLINE: Duration = Duration::from_secs(60);
+const COUNT: u64 = 1_000;
+const DEADLINE: Duration = Duration::from_mins(1);
 
 async fn consume(mut subscription: Box<dyn Subscription>) -> Vec<u64> {
     let mut seen = Vec::new();
