@@ -1,7 +1,7 @@
 //! Counting again, from the ledger alone, and comparing with what is kept.
 //!
-//! [`plain`] believes the marks and adds up: totals, minutes, hours and accounts must be those
-//! that are kept. [`keys`] believes nothing but the batches and the polls: it derives from the
+//! [`plain()`] believes the marks and adds up: totals, minutes, hours and accounts must be those
+//! that are kept. [`keys()`] believes nothing but the batches and the polls: it derives from the
 //! keys which votes are copies, and reports every key that was counted twice or never, and every
 //! mark that says something else.
 

@@ -141,39 +141,6 @@ async fn a_full_file_refuses_whole_transactions_and_takes_them_when_there_is_roo
     );
 }
 
-/// Needs to mount a file system: `cargo test -p paredao-store -- --ignored` as root.
-#[tokio::test]
-#[ignore = "mounts a small tmpfs, which only root may"]
-async fn a_full_disk_refuses_whole_transactions_and_the_store_goes_on_by_itself() {
-    let ground = Ground::new();
-    let run = |command: &str, arguments: &[&str]| {
-        let status = std::process::Command::new(command)
-            .args(arguments)
-            .arg(ground.folder.path())
-            .status();
-        assert!(status.unwrap().success(), "{command}");
-    };
-    run("mount", &["-t", "tmpfs", "-o", "size=2m", "tmpfs"]);
-    let ballast = ground.folder.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 700_000]).unwrap();
-    {
-        let store = ground.open();
-        let poll = open_poll(&*store, "um").await;
-        let mut scribe = Scribe::claim(&store, 1).await;
-        let (applied, refused) = fill_up(&mut scribe, &poll).await;
-        assert!(scribe.apply(&refused).await.is_err());
-        assert_eq!(snapshot(&*store).await.polls[0].votes, [applied, 0, 0]);
-        std::fs::remove_file(&ballast).unwrap();
-        scribe.apply(&refused).await.unwrap();
-        assert_eq!(
-            snapshot(&*store).await.polls[0].votes,
-            [applied + 1_000, 0, 0]
-        );
-    }
-    assert!(ground.keys().agrees());
-    run("umount", &[]);
-}
-
 /// A store as a kill leaves it: some entries in the file, the rest in the journal.
 struct Killed {
     file: Vec<u8>,

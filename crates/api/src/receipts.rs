@@ -1,0 +1,133 @@
+//! `GET /recibo/{receipt}`: what became of a vote. Never for whom.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use paredao_domain::{Account, PollId, PollState, Receipt};
+use paredao_store::Fate;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer;
+use crate::board::Board;
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::room::Room;
+
+/// What became of a vote.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReceiptAnswer<'a> {
+    /// The receipt that was asked for.
+    #[schema(example = "h1H6BhYyR0QAAQAAAAAAAADy1s2ZkQe0")]
+    recibo: &'a str,
+    estado: ReceiptState,
+    /// Only when the result is final: before, bots would learn from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resultado: Option<ReceiptResult>,
+}
+
+/// How far a vote has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReceiptState {
+    /// In the ledger.
+    Registrado,
+    /// Durable, and not in the ledger yet.
+    ACaminho,
+    /// Confirmed and never come: an alarm of ours.
+    Perdido,
+}
+
+/// How a vote was booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReceiptResult {
+    /// In the total.
+    Contado,
+    /// A copy of one that stands.
+    Duplicado,
+    /// A copy of one that stands, for another candidate.
+    ConflitoDeChave,
+    /// Set aside.
+    Separado,
+}
+
+impl From<Account> for ReceiptResult {
+    fn from(account: Account) -> Self {
+        match account {
+            Account::Counted => Self::Contado,
+            Account::Duplicate => Self::Duplicado,
+            Account::KeyConflict => Self::ConflitoDeChave,
+            Account::AfterClose | Account::Late => Self::Separado,
+        }
+    }
+}
+
+/// What became of a vote.
+///
+/// `recibo` is what the vote was answered with.
+#[utoipa::path(
+    get,
+    path = "/recibo/{receipt}",
+    tag = "voter",
+    params(("receipt" = String, Path, description = "32 characters of base64url")),
+    responses(
+        (status = 200, description = "How far it has come", body = ReceiptAnswer, headers(("Cache-Control" = String, description = "`no-store`"))),
+        (status = 404, description = "`unknown-receipt`: not issued here. `unknown-poll`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "`receipt-rate-limited`", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds, with jitter"))),
+        (status = 503, description = "`store-unavailable`", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds, with jitter"))),
+    )
+)]
+pub(crate) async fn receipt(
+    room: web::Data<Room>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    room.receipts
+        .check()
+        .map_err(|_| ProblemType::ReceiptRateLimited)?;
+    let asked_for = named_poll(&room, &request)?;
+    let text = request.match_info().get("receipt").unwrap_or_default();
+    let receipt = Receipt::verify(text, &room.secret).ok_or(ProblemType::UnknownReceipt)?;
+    let fate = room.store.fate(receipt.batch, receipt.position).await;
+    let fate = fate.map_err(|error| {
+        tracing::warn!(event = "receipt_not_looked_up", %error);
+        ProblemType::StoreUnavailable
+    })?;
+    let (estado, resultado) = told(fate, asked_for, &room.board())?;
+    let body = answer::json(&ReceiptAnswer {
+        recibo: text,
+        estado,
+        resultado,
+    });
+    Ok(answer::with_json(StatusCode::OK, body))
+}
+
+/// The poll that the path names, if it names one.
+fn named_poll(room: &Room, request: &HttpRequest) -> Result<Option<PollId>, Problem> {
+    let Some(slug) = request.match_info().get("poll") else {
+        return Ok(None);
+    };
+    let board = room.board();
+    let poll = board.by_slug(slug).ok_or(ProblemType::UnknownPoll)?;
+    Ok(Some(poll.poll.id))
+}
+
+/// What a voter is told of a fate.
+fn told(
+    fate: Fate,
+    asked_for: Option<PollId>,
+    board: &Board,
+) -> Result<(ReceiptState, Option<ReceiptResult>), Problem> {
+    match fate {
+        Fate::Recorded { poll, .. } if asked_for.is_some_and(|asked| asked != poll) => {
+            Err(ProblemType::UnknownReceipt.into())
+        }
+        Fate::Recorded { poll, account } => {
+            let is_final = board
+                .by_id(poll)
+                .is_some_and(|b| b.state == PollState::Final);
+            Ok((ReceiptState::Registrado, is_final.then(|| account.into())))
+        }
+        Fate::DeadLettered | Fate::NotSeen => Ok((ReceiptState::ACaminho, None)),
+        Fate::Missing => Ok((ReceiptState::Perdido, None)),
+        Fate::NoSuchVote => Err(ProblemType::UnknownReceipt.into()),
+    }
+}

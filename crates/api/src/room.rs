@@ -1,0 +1,56 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use governor::DefaultDirectRateLimiter;
+use paredao_domain::{Clock, ReceiptSecret};
+use paredao_intake::Intake;
+use paredao_store::Store;
+use paredao_telemetry::health::Health;
+use paredao_telemetry::sample::Sample;
+use paredao_vote_log::VoteLog;
+use tokio::sync::{Mutex, watch};
+
+use crate::board::Board;
+use crate::events::Airing;
+use crate::law::Judge;
+use crate::options::ApiOptions;
+
+/// What all handlers share.
+pub(crate) struct Room {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) log: Arc<dyn VoteLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) health: Health,
+    pub(crate) secret: ReceiptSecret,
+    pub(crate) options: ApiOptions,
+    pub(crate) receipts: DefaultDirectRateLimiter,
+    /// Which votes the debug log shows.
+    pub(crate) sample: Sample,
+    /// Where event streams hear of new boards.
+    pub(crate) air: watch::Sender<Airing>,
+    /// Held while refreshing, so that no board is followed by an older one.
+    pub(crate) judge: Mutex<Judge>,
+    pub(crate) board: ArcSwap<Board>,
+}
+
+impl Room {
+    /// What readers are shown now. Let it go before waiting for anything.
+    pub(crate) fn board(&self) -> Guard<Arc<Board>> {
+        self.board.load()
+    }
+
+    /// Shows a new board to everybody.
+    pub(crate) fn publish(&self, board: Arc<Board>) {
+        self.board.store(Arc::clone(&board));
+        self.air.send_if_modified(|airing| match airing {
+            Airing::On(shown) => {
+                *shown = board;
+                true
+            }
+            Airing::Over => false,
+        });
+    }
+}

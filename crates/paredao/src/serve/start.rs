@@ -1,0 +1,321 @@
+//! Opens everything, in the order in which one needs the other.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use anyhow::Context as _;
+use paredao_api::pages::Occasion;
+use paredao_api::{Api, ApiOptions, Rooms, TotalAccess};
+use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions};
+use paredao_domain::{Clock, Incarnation};
+use paredao_intake::{Intake, IntakeOptions};
+use paredao_store::{EmbeddedStore, OwnerId, Store};
+use paredao_telemetry::health::{Component, Health};
+use paredao_vote_log::{EmbeddedLog, VoteLog};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::listeners::{self, Addresses, Listeners, reachable};
+use super::{demo, upkeep};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::control::server::ControlSocket;
+use crate::data_folder::Absent;
+use crate::files::Files;
+use crate::log_levels::LogLevels;
+use crate::office::{LANE, Live, Office};
+
+/// Appends under way at once: the embedded log does each on the thread that asks for it.
+const APPENDS_MAX: usize = 1;
+/// How far the clocks of several processes may be apart.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Everything that runs.
+pub(super) struct Program {
+    pub(super) health: Health,
+    pub(super) files: Files,
+    pub(super) intake: Arc<Intake>,
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) api: Api,
+    pub(super) public_server: ServerHandle,
+    pub(super) metrics_server: ServerHandle,
+    /// What ends when `helpers_stop` says so, or with its server.
+    pub(super) tasks: JoinSet<()>,
+    /// Ends the refresher, the upkeep and the control socket.
+    pub(super) helpers_stop: CancellationToken,
+    pub(super) addresses: Addresses,
+    pub(super) control_socket: PathBuf,
+    pub(super) data_dir: PathBuf,
+    pub(super) is_demo: bool,
+    pub(super) polls: Polls,
+}
+
+/// Whether there is anything to vote in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Polls {
+    /// There is no poll at all.
+    None,
+    /// There is one, open or not.
+    Some,
+}
+
+/// The rooms behind HTTP.
+struct Backend {
+    files: Files,
+    clock: Arc<dyn Clock>,
+    intake: Arc<Intake>,
+    consumer: Arc<Consumer>,
+}
+
+impl Backend {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::<EmbeddedStore>::clone(&self.files.store)
+    }
+
+    fn log(&self) -> Arc<dyn VoteLog> {
+        Arc::<EmbeddedLog>::clone(&self.files.log)
+    }
+}
+
+impl Program {
+    /// Starts everything. When something cannot start, what has started is dropped, which is as
+    /// good as an end by `kill -9`: nothing was answered yet.
+    pub(super) async fn start(config: &Config, levels: Arc<LogLevels>) -> anyhow::Result<Self> {
+        let Listeners {
+            public,
+            metrics,
+            addresses,
+        } = listeners::bind(config)?;
+        let backend = open_backend(config).await?;
+        let control = ControlSocket::bind(&config.control_socket).await?;
+        if config.demo {
+            demo::prepare(&*backend.store(), &*backend.clock)
+                .await
+                .context("making the demonstration poll")?;
+        }
+        let polls = if backend.store().polls().await?.is_empty() {
+            Polls::None
+        } else {
+            Polls::Some
+        };
+        let health = Health::new();
+        let mut start = Starting::new(health.clone());
+        let api = Api::open(rooms(&backend, &health), api_options(config))
+            .await
+            .context("opening the API")?;
+        let (public, public_server) = api.serve(public)?;
+        let (metrics, metrics_server) = api.serve_metrics(metrics)?;
+        start.server("http", public);
+        start.server("metrics", metrics);
+        start.helpers(config, &backend, &api, control, levels, addresses);
+        let Starting {
+            tasks,
+            helpers_stop,
+            ..
+        } = start;
+        let Backend {
+            files,
+            intake,
+            consumer,
+            ..
+        } = backend;
+        Ok(Self {
+            health,
+            files,
+            intake,
+            consumer,
+            api,
+            public_server,
+            metrics_server,
+            tasks,
+            helpers_stop,
+            addresses,
+            control_socket: config.control_socket.clone(),
+            data_dir: config.data_dir.clone(),
+            is_demo: config.demo,
+            polls,
+        })
+    }
+}
+
+async fn open_backend(config: &Config) -> anyhow::Result<Backend> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let files = open_files(config.clone(), Arc::clone(&clock)).await?;
+    let log: Arc<dyn VoteLog> = Arc::<EmbeddedLog>::clone(&files.log);
+    let store: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&files.store);
+    let intake = Intake::start(
+        Arc::clone(&log),
+        Arc::clone(&clock),
+        incarnation()?,
+        intake_options(config),
+    )?;
+    let consumer = Consumer::start(
+        log,
+        store,
+        Arc::clone(&clock),
+        OwnerId(drawn()?),
+        incarnation()?,
+        consumer_options(config),
+    )
+    .context("starting the consumer's thread")?;
+    Ok(Backend {
+        files,
+        clock,
+        intake: Arc::new(intake),
+        consumer: Arc::new(consumer),
+    })
+}
+
+/// Reading a large log takes a while, which is done beside the runtime.
+async fn open_files(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Files> {
+    tokio::task::spawn_blocking(move || Files::open(&config, Absent::Make, clock)).await?
+}
+
+fn drawn() -> anyhow::Result<u64> {
+    getrandom::u64().context("the system gives no random numbers")
+}
+
+fn incarnation() -> anyhow::Result<Incarnation> {
+    drawn().map(Incarnation)
+}
+
+fn intake_options(config: &Config) -> IntakeOptions {
+    IntakeOptions {
+        lane: LANE,
+        waiting_max: config.votes_waiting_max,
+        batch_votes_max: config.batch_votes_max,
+        linger_max: config.linger_max,
+        append_deadline: config.append_deadline,
+        appends_max: APPENDS_MAX,
+    }
+}
+
+fn consumer_options(config: &Config) -> ConsumerOptions {
+    let settle = config.append_deadline + CLOCK_TOLERANCE;
+    ConsumerOptions {
+        lane: LANE,
+        closing: ClosingOptions {
+            settle_ms: i64::try_from(settle.as_millis()).unwrap_or(i64::MAX),
+        },
+        ..ConsumerOptions::default()
+    }
+}
+
+fn rooms(backend: &Backend, health: &Health) -> Rooms {
+    Rooms {
+        intake: Arc::clone(&backend.intake),
+        store: backend.store(),
+        log: backend.log(),
+        clock: Arc::clone(&backend.clock),
+        health: health.clone(),
+    }
+}
+
+fn api_options(config: &Config) -> ApiOptions {
+    let is_public = config.demo || config.public_total;
+    ApiOptions {
+        total_access: if is_public {
+            TotalAccess::Public
+        } else {
+            TotalAccess::Refused
+        },
+        occasion: if config.demo {
+            Occasion::Demonstration
+        } else {
+            Occasion::OnAir
+        },
+        refresh: config.refresh,
+        receipts_per_second: NonZeroU32::new(config.receipts_per_second).unwrap_or(NonZeroU32::MIN),
+        workers: config.workers,
+        connections_max: config.connections_max,
+        request_timeout: config.request_timeout,
+        // Half of what is left after serving on; the other half is for flushing and applying.
+        stop_timeout: config.stop_timeout.saturating_sub(config.drain) / 2,
+        ..ApiOptions::default()
+    }
+}
+
+/// The tasks, while they are started.
+struct Starting {
+    health: Health,
+    tasks: JoinSet<()>,
+    helpers_stop: CancellationToken,
+}
+
+impl Starting {
+    fn new(health: Health) -> Self {
+        Self {
+            health,
+            tasks: JoinSet::new(),
+            helpers_stop: CancellationToken::new(),
+        }
+    }
+
+    fn component(&self, name: &'static str) -> Component {
+        let component = self.health.register(name);
+        component.ready();
+        component
+    }
+
+    /// A component for as long as its server runs.
+    fn server(&mut self, name: &'static str, server: actix_web::dev::Server) {
+        let component = self.component(name);
+        self.tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(event = "server_failed", server = name, %error);
+            }
+            drop(component);
+        });
+    }
+
+    fn helpers(
+        &mut self,
+        config: &Config,
+        backend: &Backend,
+        api: &Api,
+        control: ControlSocket,
+        levels: Arc<LogLevels>,
+        addresses: Addresses,
+    ) {
+        let refresher = api.refresher();
+        let stop = self.helpers_stop.clone();
+        self.tasks
+            .spawn(async move { refresher.run(stop.cancelled()).await });
+
+        let upkeep = upkeep::Upkeep::new(
+            Arc::clone(&backend.intake),
+            Arc::clone(&backend.consumer),
+            Arc::clone(&backend.clock),
+            Arc::clone(&levels),
+            &self.health,
+        );
+        self.tasks.spawn(upkeep.run(self.helpers_stop.clone()));
+
+        let office = Office {
+            store: backend.store(),
+            log: backend.log(),
+            clock: Arc::clone(&backend.clock),
+            close_lead: config.close_lead,
+            listen: reachable(addresses.listen),
+            store_file: backend.files.store_file(),
+            scratch: backend.files.scratch(),
+            recounts: Arc::new(Semaphore::new(1)),
+            live: Some(Live {
+                health: self.health.clone(),
+                consumer: Arc::clone(&backend.consumer),
+                api: api.clone(),
+                levels,
+            }),
+        };
+        let component = self.component("control");
+        let stop = self.helpers_stop.clone();
+        self.tasks.spawn(async move {
+            control.serve(Arc::new(office), stop).await;
+            drop(component);
+        });
+    }
+}

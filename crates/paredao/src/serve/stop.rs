@@ -1,0 +1,105 @@
+//! Ends everything, in the order in which nothing accepted is lost.
+
+use std::time::{Duration, Instant};
+
+use super::start::Program;
+use crate::config::Config;
+use crate::failure::Verdict;
+
+/// Why the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A supervisor asked: serve on while proxies notice.
+    Terminate,
+    /// Somebody at the keyboard asked: nobody else has to notice.
+    Interrupt,
+    /// A component died: what is left cannot keep the promise.
+    Died(&'static str),
+}
+
+impl Cause {
+    fn serve_on(self, config: &Config) -> Duration {
+        match self {
+            Self::Terminate => config.drain,
+            Self::Interrupt | Self::Died(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// The steps of the end, which share one limit.
+struct Steps {
+    deadline: Instant,
+    cut_short: Vec<&'static str>,
+}
+
+impl Steps {
+    fn within(limit: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + limit,
+            cut_short: Vec::new(),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Takes a step that says whether it was finished; the limit cuts it short.
+    async fn take(&mut self, what: &'static str, step: impl Future<Output = bool>) {
+        if tokio::time::timeout(self.left(), step).await != Ok(true) {
+            self.cut_short.push(what);
+        }
+    }
+}
+
+impl Program {
+    /// Unready, serve on, stop accepting and finish what was accepted, flush with the end marker,
+    /// apply what the log holds, checkpoint, close. All within the limit; what is cut short loses
+    /// nothing, because whatever was answered with success is durable.
+    pub(super) async fn stop(self, config: &Config, cause: Cause) -> Verdict {
+        let mut steps = Steps::within(config.stop_timeout);
+        self.health.stop();
+        let serve_on = cause.serve_on(config);
+        let drain_ms = u64::try_from(serve_on.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(event = "stopping", cause = ?cause, drain_ms);
+        tokio::time::sleep(serve_on).await;
+        self.wind_up(&mut steps).await;
+        if !steps.cut_short.is_empty() {
+            let what = steps.cut_short.join(", ");
+            tracing::error!(
+                event = "stop_cut_short",
+                what,
+                "the next start goes on with what is left"
+            );
+        }
+        tracing::info!(event = "stopped");
+        match cause {
+            Cause::Terminate | Cause::Interrupt if steps.cut_short.is_empty() => Verdict::Good,
+            _ => Verdict::Bad,
+        }
+    }
+
+    async fn wind_up(self, steps: &mut Steps) {
+        self.api.end_streams();
+        steps
+            .take("requests", done(self.public_server.stop(true)))
+            .await;
+        steps.take("intake", self.intake.stop(steps.left())).await;
+        steps
+            .take("consumer", self.consumer.stop(steps.left()))
+            .await;
+        self.metrics_server.stop(false).await;
+        self.helpers_stop.cancel();
+        steps.take("tasks", done(self.tasks.join_all())).await;
+        let files = self.files;
+        // What shares the files goes first, so that they are closed by the one who opened them.
+        drop((self.api, self.intake, self.consumer));
+        let close = tokio::task::spawn_blocking(move || files.close());
+        steps.take("files", done(close)).await;
+    }
+}
+
+async fn done<T>(step: impl Future<Output = T>) -> bool {
+    step.await;
+    true
+}

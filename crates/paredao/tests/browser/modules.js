@@ -1,0 +1,201 @@
+// Runs inside a page of the program: arguments are the folder of the modules and a callback.
+const [files, done] = arguments;
+const failures = [];
+let passed = 0;
+
+async function test(sentence, body) {
+  try {
+    await body();
+    passed += 1;
+  } catch (error) {
+    failures.push(`${sentence}: ${error.message}`);
+  }
+}
+
+function equal(actual, expected) {
+  const [a, e] = [actual, expected].map((value) => JSON.stringify(value));
+  if (a !== e) throw new Error(`${a} is not ${e}`);
+}
+
+function holds(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+async function formats() {
+  const { age, clockTime, percent, timeLeft, votes, wait } = await import(`${files}/format.js`);
+  await test("percentages keep the server's digits", () => {
+    equal(["0.00", "56.73", "100.00"].map(percent), ["0,00%", "56,73%", "100,00%"]);
+  });
+  await test("votes are grouped by points", () => {
+    equal([0, 1, 1532944337].map(votes), ["0 votos", "1 voto", "1.532.944.337 votos"]);
+  });
+  await test("times are the poll's own, whatever the phone's zone", () => {
+    equal(clockTime("2026-11-20T21:14:03.120-05:00"), "21:14:03");
+  });
+  await test("ages are never in the future", () => {
+    equal([-5000, 1999, 59_999, 60_000, 7_200_000].map(age), ["agora", "agora", "há 59 s", "há 1 min", "há 2 h"]);
+  });
+  await test("time left reaches zero only when it is up", () => {
+    equal([-1, 0, 1, 61_000, 3_600_000].map(timeLeft), ["0:00", "0:00", "0:01", "1:01", "1:00:00"]);
+  });
+  await test("a wait is at least a second in words", () => {
+    equal([0, 1000, 12_400].map(wait), ["1 segundo", "1 segundo", "12 segundos"]);
+  });
+}
+
+async function backoffs() {
+  const { askedWait, backoff, waitAfter } = await import(`${files}/retry.js`);
+  await test("the bound of the backoff doubles up to a limit", () => {
+    equal([1, 2, 3, 6, 50].map((n) => backoff(n, () => 1)), [500, 1000, 2000, 15_000, 15_000]);
+  });
+  await test("jitter is full: the wait may be anything below the bound", () => {
+    equal([0, 0.5].map((chance) => backoff(4, () => chance)), [0, 2000]);
+  });
+  await test("a wait is never shorter than the server asked for", () => {
+    equal([waitAfter(1, 3000, () => 0), waitAfter(3, 3000, () => 1)], [3000, 5000]);
+    equal(waitAfter(1, null, () => 0), 0);
+  });
+  await test("the body's milliseconds win over the header's seconds", () => {
+    equal([askedWait({ retry_after_ms: 700 }, "3"), askedWait(null, "3"), askedWait(null, null)], [700, 3000, null]);
+    equal(askedWait({}, "Fri, 20 Nov 2026 21:14:03 GMT"), null);
+  });
+}
+
+/** Time that passes only by sleeping, and replies that come one after the other. */
+function stage(replies, attemptMs = 0) {
+  const state = { now: 0, waits: [], attempts: 0 };
+  const attempt = async () => {
+    state.now += attemptMs;
+    state.attempts += 1;
+    return replies[Math.min(state.attempts, replies.length) - 1];
+  };
+  const options = {
+    elapsed: () => state.now,
+    sleep: async (ms) => { state.now += ms; },
+    onWait: (reply, ms, inDoubt) => state.waits.push({ kind: reply.kind, inDoubt }),
+    random: () => 1,
+  };
+  return { state, attempt, options };
+}
+
+async function retries() {
+  const { BUDGET_MS, untilSettled } = await import(`${files}/retry.js`);
+  await test("what is settled is not sent again", async () => {
+    for (const kind of ["accepted", "closed", "refused"]) {
+      const { state, attempt, options } = stage([{ kind }]);
+      equal(await untilSettled(attempt, options), { kind, inDoubt: false });
+      equal(state.attempts, 1);
+    }
+  });
+  await test("doubt outlives later answers that know better only about themselves", async () => {
+    const { state, attempt, options } = stage([{ kind: "unknown" }, { kind: "not-stored" }, { kind: "closed" }]);
+    equal(await untilSettled(attempt, options), { kind: "closed", inDoubt: true });
+    equal(state.waits, [{ kind: "unknown", inDoubt: true }, { kind: "not-stored", inDoubt: true }]);
+  });
+  await test("refusals alone leave no doubt", async () => {
+    const { attempt, options } = stage([{ kind: "not-stored" }, { kind: "accepted" }]);
+    equal(await untilSettled(attempt, options), { kind: "accepted", inDoubt: false });
+  });
+  await test("it gives up within its budget, and the last attempt ends within it too", async () => {
+    for (const attemptMs of [0, 3000, 10_000]) {
+      const { state, attempt, options } = stage([{ kind: "unknown" }], attemptMs);
+      equal((await untilSettled(attempt, options)).kind, "unknown");
+      holds(state.now <= BUDGET_MS, `${state.now} ms`);
+      holds(state.attempts > 5, `${state.attempts} attempts`);
+    }
+  });
+  await test("a server that asks for longer than is left is not waited for", async () => {
+    const { state, attempt, options } = stage([{ kind: "not-stored", askedMs: BUDGET_MS }]);
+    await untilSettled(attempt, options);
+    equal(state.attempts, 1);
+  });
+  await test("a phone that slept past the budget does not send again", async () => {
+    const { state, attempt, options } = stage([{ kind: "unknown" }]);
+    options.sleep = async () => { state.now += 3_600_000; };
+    await untilSettled(attempt, options);
+    equal(state.attempts, 1);
+  });
+}
+
+async function stopwatches() {
+  const { stopwatch } = await import(`${files}/retry.js`);
+  await test("elapsed time is by the clock that ran further", () => {
+    let [wall, steady] = [1000, 1000];
+    const elapsed = stopwatch(() => wall, () => steady);
+    [wall, steady] = [61_000, 2000];
+    equal(elapsed(), 60_000);
+    [wall, steady] = [0, 9000];
+    equal(elapsed(), 8000);
+  });
+}
+
+async function ballots() {
+  const { meaning, newKey } = await import(`${files}/ballot.js`);
+  await test("keys are 128 bits and never the same", () => {
+    const keys = new Set(Array.from({ length: 1000 }, newKey));
+    equal(keys.size, 1000);
+    holds([...keys].every((key) => /^[0-9a-f]{32}$/.test(key)), "not hexadecimal");
+  });
+  await test("answers mean what the contract says", () => {
+    const kind = (status, slug) => meaning(status, slug && { type: `/problemas/${slug}` }, null).kind;
+    equal(kind(409, "poll-not-open"), "closed");
+    equal(["overloaded", "log-unavailable", "shutting-down", "not-ready"].map((slug) => kind(503, slug)), Array(4).fill("not-stored"));
+    equal([kind(503, "outcome-unknown"), kind(503), kind(500), kind(502), kind(504)], Array(5).fill("unknown"));
+    equal([kind(400, "malformed"), kind(404, "unknown-candidate"), kind(409, "ticket-spent"), kind(413), kind(415)], Array(5).fill("refused"));
+    equal(kind(429), "not-stored");
+  });
+  await test("a success that cannot be read is not taken for one", () => {
+    equal([meaning(200, null, null).kind, meaning(200, {}, null).kind], ["unknown", "unknown"]);
+    const body = { recibo: "r", numero: 2, parciais: null, dados_de: "t" };
+    equal(meaning(200, body, null), { kind: "accepted", receipt: "r", number: 2, partials: null, dataAsOf: "t" });
+  });
+}
+
+async function clocks() {
+  const { serverClock } = await import(`${files}/clock.js`);
+  await test("a phone whose clock is wrong still shows the server's time", () => {
+    let local = 500_000;
+    const clock = serverClock("1970-01-01T01:00:00Z", 500_000, () => local);
+    local += 1000;
+    equal(clock.now(), 3_601_000);
+    clock.hear("1970-01-01T01:00:05Z");
+    equal(clock.now(), 3_605_000);
+    clock.hear("1970-01-01T00:00:00Z");
+    equal(clock.now(), 3_605_000);
+  });
+}
+
+async function numbers() {
+  const { leaders } = await import(`${files}/partials.js`);
+  const { freshness } = await import(`${files}/freshness.js`);
+  const shares = (...texts) => texts.map((percentual, i) => ({ numero: i + 1, percentual }));
+  await test("nobody leads without votes, and equals lead together", () => {
+    equal([...leaders(shares("0.00", "0.00"))], []);
+    equal([...leaders(shares("9.00", "45.50", "45.50"))], [2, 3]);
+    equal([...leaders(shares("9.00", "91.00"))], [2]);
+  });
+  await test("numbers without a connection say of when they are", () => {
+    const dataAsOf = "1970-01-01T00:00:00.000Z";
+    equal(freshness({ link: "live", dataAsOf, now: 3000 }), { mark: "Ao vivo", age: "há 3 s" });
+    holds(freshness({ link: "lost", dataAsOf, now: 3000 }).age.includes("Podem ter mudado"), "no warning");
+    equal(freshness({ link: "done", dataAsOf, now: 3000 }), { mark: "", age: "" });
+  });
+}
+
+async function words() {
+  const wording = await import(`${files}/wording.js`);
+  await test("only what is known to be lost is called so", () => {
+    const doubtful = wording.problem({ kind: "unknown", inDoubt: true }, "Ana");
+    holds(doubtful.text.includes("pode ter sido registrado ou não"), doubtful.text);
+    const refused = wording.problem({ kind: "refused", status: 400, inDoubt: true }, "Ana");
+    holds(!refused.text.includes("Nada foi registrado"), refused.text);
+    const turnedAway = wording.problem({ kind: "not-stored", inDoubt: false }, "Ana");
+    equal(turnedAway.title, "O seu voto não foi registrado");
+  });
+}
+
+const suites = [formats, backoffs, retries, stopwatches, ballots, clocks, numbers, words];
+suites
+  .reduce((before, suite) => before.then(suite), Promise.resolve())
+  .catch((error) => failures.push(String(error)))
+  .then(() => done({ passed, failures }));

@@ -1,0 +1,245 @@
+//! SIGTERM and Ctrl-C: readiness falls first, whoever is connected is still served, and nothing
+//! that was accepted is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::http::{Connection, is_kept};
+use crate::support::{Home, Program, eventually};
+
+/// What one voter who keeps a connection alive went through.
+#[derive(Default)]
+struct Tour {
+    accepted: u64,
+    failures: Vec<String>,
+}
+
+/// Voters who vote without a pause until they are told to stop, or the server says `close`.
+struct Crowd {
+    enough: Arc<AtomicBool>,
+    voters: Vec<JoinHandle<Tour>>,
+}
+
+impl Crowd {
+    fn gather(program: &Program, size: usize) -> Self {
+        let enough = Arc::new(AtomicBool::new(false));
+        let listen = program.listen;
+        let voter = |_| {
+            let enough = Arc::clone(&enough);
+            thread::spawn(move || vote_until(&enough, &mut Connection::open(listen).unwrap()))
+        };
+        Self {
+            voters: (0..size).map(voter).collect(),
+            enough,
+        }
+    }
+
+    fn go_home(self) -> Tour {
+        self.enough.store(true, Ordering::Relaxed);
+        let mut all = Tour::default();
+        for voter in self.voters {
+            let tour = voter.join().unwrap();
+            all.accepted += tour.accepted;
+            all.failures.extend(tour.failures);
+        }
+        all
+    }
+}
+
+fn vote_until(enough: &AtomicBool, connection: &mut Connection) -> Tour {
+    let mut tour = Tour::default();
+    while !enough.load(Ordering::Relaxed) {
+        match connection.vote(1, None) {
+            Ok(answer) if answer.status == 200 => {
+                tour.accepted += 1;
+                if !is_kept(&answer) {
+                    break;
+                }
+            }
+            Ok(answer) => tour
+                .failures
+                .push(format!("{} {}", answer.status, answer.body)),
+            Err(error) => {
+                tour.failures.push(error.to_string());
+                break;
+            }
+        }
+    }
+    tour
+}
+
+#[test]
+fn sigterm_under_load_fails_no_request_while_it_drains_and_loses_no_vote() {
+    const DRAIN: Duration = Duration::from_secs(5);
+    let home = Home::new();
+    let mut program = home.serve(&["--demo", "--drain-ms", &DRAIN.as_millis().to_string()]);
+    let crowd = Crowd::gather(&program, 16);
+    let accepted = |program: &Program| program.get("/total").body["contas"]["aceitos"].as_u64();
+    eventually("votes come in", || accepted(&program) > Some(100));
+
+    let asked = Instant::now();
+    program.signal(Signal::TERM);
+    eventually("readiness falls", || program.get("/ready").status == 503);
+    let before = accepted(&program);
+    eventually("votes are still taken", || accepted(&program) > before);
+    assert_eq!(home.run(&["health"]).stdout, "stopping\n");
+    let tour = crowd.go_home();
+    assert!(
+        asked.elapsed() < DRAIN,
+        "it took longer than the drain, so this shows nothing"
+    );
+    assert_eq!(tour.failures, Vec::<String>::new());
+    assert_eq!(program.wait().code(), Some(0));
+
+    let program = home.serve(&["--demo"]);
+    let total = program.settled(tour.accepted);
+    assert_eq!(total["total"], tour.accepted);
+    assert_eq!(
+        total["contas"]["sem_resposta"], 0,
+        "a clean stop leaves nothing in doubt"
+    );
+    program.stop();
+    home.good(&["recount", "--keys"]);
+}
+
+#[test]
+fn votes_under_way_when_the_door_closes_are_answered_and_kept() {
+    let home = Home::new();
+    let mut program = home.serve(&["--demo", "--append-delay-us", "400000"]);
+    let listen = program.listen;
+    let voters: Vec<_> = (0..8)
+        .map(|_| {
+            thread::spawn(move || {
+                Connection::open(listen)
+                    .unwrap()
+                    .vote(2, None)
+                    .unwrap()
+                    .status
+            })
+        })
+        .collect();
+    let out = || http_metric(&program, "paredao_batches_in_flight");
+    eventually("votes are under way", || out() > 0.0);
+    program.signal(Signal::INT);
+    let statuses: Vec<u16> = voters
+        .into_iter()
+        .map(|voter| voter.join().unwrap())
+        .collect();
+    assert!(
+        statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    let accepted = statuses.iter().filter(|status| **status == 200).count() as u64;
+    assert!(accepted > 0);
+    assert_eq!(program.wait().code(), Some(0));
+
+    let program = home.serve(&["--demo"]);
+    assert_eq!(program.settled(accepted)["voto_2"], accepted);
+    program.stop();
+}
+
+fn http_metric(program: &Program, name: &str) -> f64 {
+    let text = Connection::open(program.metrics)
+        .unwrap()
+        .get("/metrics")
+        .unwrap()
+        .text;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name} ")));
+    value.unwrap().parse().unwrap()
+}
+
+#[test]
+fn ctrl_c_drains_at_once() {
+    let home = Home::new();
+    let mut program = home.serve(&["--demo", "--drain-ms", "14000"]);
+    assert_eq!(program.vote(1, None).status, 200);
+    let pressed = Instant::now();
+    program.signal(Signal::INT);
+    assert_eq!(program.wait().code(), Some(0));
+    assert!(
+        pressed.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        pressed.elapsed()
+    );
+    assert_eq!(program.events("stop_cut_short").len(), 0);
+    assert!(!home.socket().exists());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once_with_130_and_loses_nothing() {
+    let home = Home::new();
+    let mut program = home.serve(&["--demo", "--drain-ms", "14000"]);
+    assert_eq!(program.vote(1, None).status, 200);
+    program.signal(Signal::TERM);
+    program.event("stopping");
+    program.signal(Signal::INT);
+    assert_eq!(program.wait().code(), Some(130));
+    let program = home.serve(&["--demo"]);
+    assert_eq!(program.settled(1)["total"], 1);
+    program.stop();
+}
+
+#[test]
+fn a_stop_that_would_take_too_long_is_cut_short_says_so_and_loses_nothing() {
+    let home = Home::new();
+    let arguments = [
+        "--demo",
+        "--append-delay-us",
+        "3000000",
+        "--stop-timeout-ms",
+        "1000",
+        "--drain-ms",
+        "0",
+    ];
+    let mut program = home.serve(&arguments);
+    let listen = program.listen;
+    let voter = thread::spawn(move || {
+        Connection::open(listen)
+            .unwrap()
+            .vote(1, None)
+            .map(|a| a.status)
+    });
+    eventually("a vote is under way", || {
+        http_metric(&program, "paredao_batches_in_flight") > 0.0
+    });
+    let asked = Instant::now();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(1));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(program.events("stop_cut_short").len(), 1);
+    let answered = u64::from(voter.join().unwrap().is_ok_and(|status| status == 200));
+
+    let program = home.serve(&["--demo"]);
+    let mut kept = 0;
+    eventually("what is in the log is booked", || {
+        let books = program.get("/total").body["contas"].clone();
+        kept = books["contados"].as_u64().unwrap();
+        books["em_voo"] == 0
+    });
+    assert!(kept >= answered, "{kept} kept, {answered} answered");
+    program.stop();
+}
+
+#[test]
+fn a_component_that_dies_brings_an_orderly_end_with_status_1() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.env("PAREDAO_FAILPOINTS", "consumer.before_apply=panic");
+    let mut program = Program::start(&home, command, &["--demo"]);
+    assert_eq!(program.vote(1, None).status, 200);
+    assert_eq!(program.wait().code(), Some(1));
+    assert_eq!(program.events("component_died")[0]["component"], "consumer");
+    let program = home.serve(&["--demo"]);
+    assert_eq!(program.settled(1)["total"], 1);
+    program.stop();
+}

@@ -1,0 +1,187 @@
+// The vote page: from a tap to a confirmation, or to an honest word about what is not known.
+
+import { newKey, send } from "./ballot.js";
+import { documentArrival, serverClock } from "./clock.js";
+import { startCountdown } from "./countdown.js";
+import { showDataTime, showPartials } from "./partials.js";
+import { enhanceReceiptLink } from "./receipt.js";
+import { backoff, stopwatch, untilSettled } from "./retry.js";
+import * as wording from "./wording.js";
+
+const main = document.querySelector("main");
+const { base, estado, agora, abreEm, encerraEm } = main.dataset;
+const clock = serverClock(agora, documentArrival());
+const find = (selector) => main.querySelector(selector);
+
+const wall = find("#wall");
+const confirmation = find("#confirmation");
+const problem = find("#problem");
+const status = find("#status");
+
+/** The poster whose vote is on its way; a tap on any poster meanwhile is not a vote. */
+let pending = null;
+let stopCountdown = () => {};
+/** The poster tapped last, where "vote again" returns to. */
+let chosen = null;
+
+if (estado === "aberto") openTheWall();
+else if (estado === "agendado") waitForTheOpening();
+
+function openTheWall() {
+  status.textContent = "";
+  status.classList.remove("loading");
+  for (const poster of wall.querySelectorAll(".poster")) {
+    poster.disabled = false;
+    poster.addEventListener("click", () => vote(poster));
+  }
+  find("#vote-again").addEventListener("click", backToTheWall);
+  find("#problem-retry").addEventListener("click", backToTheWall);
+  enhanceReceiptLink(find(".receipt-link"), find(".receipt-state"));
+  if (encerraEm) countDownTo(encerraEm);
+}
+
+async function vote(poster) {
+  if (pending) return;
+  pending = chosen = poster;
+  const name = poster.dataset.nome;
+  markPending(poster);
+  status.textContent = wording.sending(name);
+  const ballot = { base, number: Number(poster.dataset.numero), key: newKey() };
+  const reply = await untilSettled(() => send(ballot), {
+    elapsed: stopwatch(),
+    sleep: untilOnlineOr,
+    onWait(_, waitMs, inDoubt) {
+      const online = navigator.onLine;
+      status.textContent = wording.waiting(name, waitMs, { inDoubt, online });
+    },
+  });
+  pending = null;
+  markPending(null);
+  status.textContent = "";
+  if (reply.kind === "closed") markClosed();
+  if (reply.kind === "accepted") confirm(poster, reply);
+  else report(wording.problem(reply, name));
+}
+
+/** A wait that ends early when the connection comes back. */
+function untilOnlineOr(ms) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      removeEventListener("online", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    addEventListener("online", done);
+  });
+}
+
+/** Posters keep their focus while a vote is pending, so they are marked, not disabled. */
+function markPending(poster) {
+  wall.classList.toggle("pending", poster !== null);
+  for (const each of wall.querySelectorAll(".poster")) {
+    each.classList.toggle("chosen", each === poster);
+    each.toggleAttribute("aria-busy", each === poster);
+    if (poster) each.setAttribute("aria-disabled", "true");
+    else each.removeAttribute("aria-disabled");
+  }
+}
+
+function confirm(poster, reply) {
+  clock.hear(reply.dataAsOf);
+  dress(find(".confirmed"), poster);
+  find(".partials").hidden = reply.partials === null;
+  find(".partials-hidden").hidden = reply.partials !== null;
+  if (reply.partials) showPartials(confirmation, reply.partials);
+  showDataTime(confirmation, reply.dataAsOf);
+  find(".receipt-link").href = `/recibo/${reply.receipt}`;
+  find(".receipt-code").textContent = wording.receiptCode(reply.receipt);
+  find(".receipt-state").textContent = "";
+  show(confirmation, find("#confirmation-title"));
+}
+
+/** The confirmation wears the colours, the letter and the name of the poster that was tapped. */
+function dress(banner, poster) {
+  banner.className = poster.className.replace("chosen", "").concat(" confirmed");
+  for (const part of [".poster-initial", ".poster-name"]) {
+    banner.querySelector(part).textContent = poster.querySelector(part).textContent;
+  }
+  banner.querySelector(".poster-number").textContent = poster.dataset.numero;
+}
+
+function report({ title, text, retry }) {
+  find("#problem-title").textContent = title;
+  find(".problem-text").textContent = text;
+  const button = find("#problem-retry");
+  button.hidden = retry === null;
+  button.textContent = retry ?? "";
+  show(problem, find("#problem-title"));
+}
+
+function backToTheWall() {
+  show(wall, chosen);
+}
+
+/** Shows one of the page's three scenes and puts the focus where reading goes on. */
+function show(scene, focus) {
+  for (const each of [wall, confirmation, problem]) each.hidden = each !== scene;
+  main.dataset.cena = scene.id;
+  scrollTo({ top: 0 });
+  focus.focus({ preventScroll: true });
+}
+
+function countDownTo(instant) {
+  stopCountdown = startCountdown(find(".countdown"), instant, clock, askWhetherItClosed);
+}
+
+/** At zero the server decides: the end may have been moved while this page was open. */
+async function askWhetherItClosed(failures = 1) {
+  // Everybody's countdown ends at once; the questions are spread over a second or more.
+  await untilOnlineOr(1000 + backoff(failures + 1));
+  const poll = await currentPoll();
+  if (poll?.estado === "aberto" && Date.parse(poll.encerra_em) > clock.now()) {
+    countDownTo(poll.encerra_em);
+  } else if (poll === null || poll.estado === "aberto") {
+    askWhetherItClosed(failures + 1);
+  } else {
+    closeTheWall();
+  }
+}
+
+function markClosed() {
+  const chip = find(".chip");
+  chip.textContent = "Votação encerrada";
+  chip.classList.remove("chip-live");
+  find(".lead").hidden = true;
+  find("#vote-again").hidden = true;
+  stopCountdown();
+  find(".countdown")?.setAttribute("hidden", "");
+}
+
+/** A vote still on its way is left alone: its own answer says whether it came in time. */
+function closeTheWall() {
+  markClosed();
+  if (!pending && !wall.hidden) report(wording.closedMeanwhile());
+}
+
+async function currentPoll() {
+  try {
+    const response = await fetch(`${base}/parcial`, { cache: "no-store" });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+function waitForTheOpening() {
+  if (abreEm) startCountdown(find(".countdown"), abreEm, clock, reloadOnceOpen);
+  else reloadOnceOpen();
+}
+
+/** Asks now and then whether the poll has opened, and then loads the page with its wall. */
+async function reloadOnceOpen(failures = 1) {
+  await untilOnlineOr(2000 + backoff(failures + 2));
+  const poll = document.hidden ? null : await currentPoll();
+  if (poll && poll.estado !== "agendado") location.reload();
+  else reloadOnceOpen(failures + 1);
+}
