@@ -7,7 +7,7 @@ source "$(dirname "$0")/environment.sh"
 
 need cargo "install Rust from https://rustup.rs"
 need cc "install a C compiler"
-.ci/setup.sh test
+.ci/setup.sh test bench
 
 place=$ROOT/target/coverage
 html=$place/html

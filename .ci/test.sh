@@ -12,7 +12,7 @@ started=$(now_us)
 
 need cargo "install Rust from https://rustup.rs"
 need cc "install a C compiler"
-.ci/setup.sh test || exit 1
+.ci/setup.sh test bench || exit 1
 
 # Neither the caller's settings nor the caller's home reach a test, and no test writes there.
 for variable in "${!PAREDAO_@}"; do

@@ -162,14 +162,18 @@ impl Intake {
         let boot = self.shared.clock.boot();
         let mut overdue = 0;
         let mut round = self.shared.bells.round();
-        self.shared.desk.lock().answer_overdue(boot, |waiter, why| {
+        let mut desk = self.shared.desk.lock();
+        desk.answer_overdue(boot, |waiter, why| {
             overdue += 1;
             round.answer(&waiter, Err(why));
         });
-        drop(round);
         if overdue > 0 {
+            // Still under the desk's lock, so that the confirm of what is overdue, which opens
+            // the door again, comes after this and not in between.
             self.shared.turn_away(Door::LogUnavailable);
         }
+        drop(desk);
+        drop(round);
         let status = self.status();
         metrics().votes_waiting.set(status.waiting as u64);
         metrics().batches_in_flight.set(status.batches_out as u64);
@@ -467,9 +471,9 @@ impl Engine {
         self.appends.push(Box::pin(async move {
             let started = Instant::now();
             let result = log.append(&batch).await;
-            metrics()
-                .append_seconds
-                .observe(started.elapsed().as_secs_f64());
+            let took = started.elapsed();
+            metrics().append_seconds.observe(took.as_secs_f64());
+            observe(Stage::Append, took);
             (batch.id().number, result)
         }));
     }
