@@ -5,6 +5,7 @@
 
 Prints JSON; exit status 0 if batches, marks, keys and kept totals agree to the vote, else 1.
 """
+
 import json
 import pathlib
 import sqlite3
@@ -45,8 +46,7 @@ def check(holds, what):
 
 def decode(lane, position, incarnation, number, poll, minute, count, checksum, seal, marks, body):
     """The votes of one ledger row and its marks by vote, all checks passed."""
-    sealed = struct.pack("<BQI", lane, position, checksum) + marks
-    check(crc32c(sealed) == seal, "its seal does not match")
+    check(crc32c(struct.pack("<BQI", lane, position, checksum) + marks) == seal, "its seal does not match")
     check(len(body) >= HEADER.size + 4, "its batch is too short")
     found = int.from_bytes(body[-4:], "little")
     check(crc32c(body[:-4]) == found == checksum, "its batch is damaged")
@@ -58,8 +58,7 @@ def decode(lane, position, incarnation, number, poll, minute, count, checksum, s
     check([*columns, votes] == kept, "its columns are not those of its batch")
     check(len(marks) % MARK.size == 0, "its marks are cut off")
     by_vote = {at: (kind, entry, vote) for at, kind, entry, vote in MARK.iter_unpack(marks)}
-    check(all(at < votes and 1 <= kind <= 4 for at, (kind, _, _) in by_vote.items()),
-          "its marks are wrong")
+    check(all(at < votes and 1 <= kind <= 4 for at, (kind, _, _) in by_vote.items()), "its marks are wrong")
     return list(VOTE.iter_unpack(body[start:-4])), by_vote
 
 
@@ -104,8 +103,10 @@ def read_polls(db):
 
 def read_ledger(db, polls, damage, findings):
     following = defaultdict(lambda: 1)
-    for row in db.execute("SELECT lane, position, incarnation, number, poll, minute, votes,"
-                          " checksum, seal, marks, body FROM ledger ORDER BY place"):
+    for row in db.execute(
+        "SELECT lane, position, incarnation, number, poll, minute, votes,"
+        " checksum, seal, marks, body FROM ledger ORDER BY place"
+    ):
         lane, position, _, _, poll, minute, *_ = row
         if position != following[lane]:
             damage.append(f"lane {lane}: there is nothing before position {position}")
@@ -133,12 +134,14 @@ def main(path):
     read_ledger(db, polls, damage, findings)
     for poll, candidate, votes in db.execute("SELECT poll, candidate, votes FROM total"):
         kept[poll][candidate] += votes
-    agrees = not damage and not findings and all(
-        +p.by_marks == +p.by_keys == +kept[p.id] for p in polls.values())
-    report = {p.slug: {"by_marks": +p.by_marks, "by_keys": p.by_keys, "kept": kept[p.id],
-                       "accounts": p.accounts} for p in polls.values()}
-    print(json.dumps({"agrees": agrees, "polls": report, "damage": damage, "findings": findings},
-                     indent=2))
+    agrees = (
+        not damage and not findings and all(+p.by_marks == +p.by_keys == +kept[p.id] for p in polls.values())
+    )
+    report = {
+        p.slug: {"by_marks": +p.by_marks, "by_keys": p.by_keys, "kept": kept[p.id], "accounts": p.accounts}
+        for p in polls.values()
+    }
+    print(json.dumps({"agrees": agrees, "polls": report, "damage": damage, "findings": findings}, indent=2))
     return 0 if agrees else 1
 
 

@@ -1,4 +1,4 @@
-//! Every metric of the program: its name, its unit, its labels and, computed in [`catalogue`], the
+//! Every metric of the program: its name, its unit, its labels and, computed in [`catalogue()`], the
 //! bound of its series. Other rooms count on what they find in [`metrics`]; none makes a metric of
 //! its own.
 //!
