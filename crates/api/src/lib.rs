@@ -103,9 +103,12 @@ impl Api {
             judge: Mutex::default(),
             board: ArcSwap::new(board),
         };
-        Ok(Self {
+        let api = Self {
             room: Data::new(room),
-        })
+        };
+        // The first board has no books yet: they take a reading of the log as well.
+        api.refresh().await?;
+        Ok(api)
     }
 
     /// Binds the public server to a listener. It serves while it is awaited, and stops through

@@ -68,8 +68,15 @@ pub fn check_is_json(headers: &HeaderMap) -> Result<(), Refusal> {
 /// The vote's key, hashed under the poll's secret: the client's own, else the proxy's request id
 /// if that can be one, else drawn.
 pub fn key_of(headers: &HeaderMap, secret: &PollSecret) -> Result<(KeySource, KeyHash), Refusal> {
-    if let Some(value) = headers.get(IDEMPOTENCY_KEY) {
-        let key = ClientKey::try_from(value.as_bytes()).map_err(|_| Refusal::InvalidKey)?;
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY);
+    if let Some(value) = keys.next() {
+        // Two keys name two votes: guessing which is meant could count one twice.
+        let key = if keys.next().is_none() {
+            value.as_bytes()
+        } else {
+            b""
+        };
+        let key = ClientKey::try_from(key).map_err(|_| Refusal::InvalidKey)?;
         return Ok((KeySource::Client, secret.hash(KeySource::Client, key)));
     }
     let request_id = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes);
@@ -96,7 +103,7 @@ mod tests {
     fn key(lines: &[(HeaderName, &str)]) -> Result<(KeySource, KeyHash), Refusal> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.insert(name.clone(), HeaderValue::from_str(value).unwrap());
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
         key_of(&headers, &PollSecret::new(SECRET))
     }
@@ -225,6 +232,13 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn two_client_keys_are_refused_because_nobody_knows_which_is_meant() {
+        let other = "fedcba9876543210";
+        let both = [(IDEMPOTENCY_KEY, KEY), (IDEMPOTENCY_KEY, other)];
+        assert_eq!(key(&both), Err(Refusal::InvalidKey));
     }
 
     #[test]

@@ -263,3 +263,129 @@ pub(crate) async fn total(
     let poll = board.meant_by(&request).ok_or(ProblemType::UnknownPoll)?;
     Ok(answer::with_json(StatusCode::OK, board.total(poll)))
 }
+
+#[cfg(test)]
+mod tests {
+    use paredao_domain::{
+        Candidate, CandidateNumber, PartialsPolicy, PollId, PollSecret, UtcOffset,
+    };
+
+    use super::*;
+
+    const TEN_O_CLOCK: &str = "2026-01-01T10:00:00Z";
+
+    fn at(text: &str) -> UnixMillis {
+        text.parse().unwrap()
+    }
+
+    /// A poll on the clock of UTC.
+    fn poll(opens: Option<&str>, closes: Option<&str>) -> Poll {
+        let candidate = |number: u64| Candidate {
+            number: CandidateNumber::try_from(number).unwrap(),
+            name: format!("Nome {number}"),
+        };
+        Poll {
+            id: PollId(1),
+            slug: "teste".parse().unwrap(),
+            title: "Quem sai?".to_owned(),
+            candidates: vec![candidate(1), candidate(2)],
+            utc_offset: "+00:00".parse().unwrap(),
+            opens_at: opens.map(at),
+            closes_at: closes.map(at),
+            final_at: None,
+            key_life_s: 180,
+            partials_policy: PartialsPolicy::Always,
+            principal: false,
+            created_at: UnixMillis(0),
+            secret: PollSecret::new([0; 32]),
+        }
+    }
+
+    fn bucket(start: &str, votes: [u64; 2]) -> Bucket {
+        Bucket {
+            start: at(start).minute(),
+            votes: votes.into(),
+        }
+    }
+
+    /// Hours of the series, as clocks show them, with their totals.
+    fn shown(poll: &Poll, buckets: &[Bucket], as_of: &str) -> Vec<(String, u64)> {
+        let hours = hours(poll, buckets, at(as_of));
+        let clock = |hour: &HourTotal| hour.hora.get(11..16).unwrap().to_owned();
+        hours.iter().map(|hour| (clock(hour), hour.total)).collect()
+    }
+
+    fn hour(clock: &str, total: u64) -> (String, u64) {
+        (clock.to_owned(), total)
+    }
+
+    #[test]
+    fn hours_go_from_the_opening_to_now_and_those_without_votes_are_there() {
+        let poll = poll(Some("2026-01-01T10:40:00Z"), None);
+        let buckets = [
+            bucket(TEN_O_CLOCK, [1, 2]),
+            bucket("2026-01-01T12:00:00Z", [4, 0]),
+        ];
+        assert_eq!(
+            shown(&poll, &buckets, "2026-01-01T13:00:00Z"),
+            [
+                hour("10:00", 3),
+                hour("11:00", 0),
+                hour("12:00", 4),
+                hour("13:00", 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn hours_end_with_the_poll() {
+        let poll = poll(Some(TEN_O_CLOCK), Some("2026-01-01T12:00:00Z"));
+        assert_eq!(
+            shown(&poll, &[], "2026-01-02T00:00:00Z"),
+            [hour("10:00", 0), hour("11:00", 0)],
+            "the hour that begins with the end is not of the poll"
+        );
+    }
+
+    #[test]
+    fn a_poll_that_has_not_begun_has_no_hours() {
+        let never = poll(None, None);
+        let later = poll(Some("2026-01-01T11:00:00Z"), None);
+        for poll in [never, later] {
+            assert_eq!(shown(&poll, &[], TEN_O_CLOCK), []);
+        }
+    }
+
+    #[test]
+    fn hours_begin_where_the_poll_s_own_clock_says() {
+        let mut poll = poll(Some("2026-01-01T10:40:00Z"), None);
+        poll.utc_offset = "+05:30".parse().unwrap();
+        let buckets = [bucket("2026-01-01T10:30:00Z", [1, 0])];
+        let hours = shown(&poll, &buckets, "2026-01-01T11:31:00Z");
+        assert_eq!(hours, [hour("16:00", 1), hour("17:00", 0)]);
+    }
+
+    #[test]
+    fn there_are_sixty_minutes_and_each_has_the_votes_of_its_bucket() {
+        let poll = Poll {
+            utc_offset: UtcOffset::BRASILIA,
+            ..poll(Some(TEN_O_CLOCK), None)
+        };
+        let buckets = [
+            bucket("2026-01-01T09:01:00Z", [1, 0]),
+            bucket(TEN_O_CLOCK, [2, 3]),
+        ];
+        let minutes = minutes(&poll, &buckets, at("2026-01-01T10:00:59Z"));
+        let votes: Vec<_> = minutes.iter().map(|minute| minute.total).collect();
+        assert_eq!(
+            (votes.len(), votes.first(), votes.last()),
+            (60, Some(&1), Some(&5))
+        );
+        assert_eq!(votes.iter().sum::<u64>(), 6);
+        let last = minutes.last().unwrap();
+        assert_eq!(
+            (last.minuto.as_str(), &last.votos[..]),
+            ("2026-01-01T07:00:00.000-03:00", &[2, 3][..])
+        );
+    }
+}

@@ -1,18 +1,7 @@
 //! A whole house: the real rooms on a temporary folder and loopback, taken down at the end.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a failed assumption in a test is a failed test"
-)]
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "each test file uses a part of it"
-)]
-
 pub(crate) mod client;
+pub(crate) mod moody;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
@@ -39,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use client::{Answer, PATIENCE, ask};
+use moody::MoodyStore;
 
 /// Between two looks at a condition that is waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
@@ -137,6 +127,8 @@ pub(crate) struct House {
     pub(crate) metrics_address: SocketAddr,
     pub(crate) api: Api,
     pub(crate) store: Arc<EmbeddedStore>,
+    /// The same, as the API sees it.
+    pub(crate) seen_store: Arc<MoodyStore>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) disk: ForgettingDisk,
     pub(crate) clock: Arc<TestClock>,
@@ -175,12 +167,13 @@ impl House {
             Intake::start(log.clone(), clock.clone(), Incarnation(7), plan.intake).unwrap();
         let intake = Arc::new(intake);
         let consumer = consume(log.clone(), store.clone(), clock.clone());
+        let seen_store = Arc::new(MoodyStore::new(store.clone()));
         let health = Health::new();
         let component = health.register("intake");
         component.ready();
         let rooms = Rooms {
             intake: intake.clone(),
-            store: store.clone(),
+            store: seen_store.clone(),
             log,
             clock: clock.clone(),
             health: health.clone(),
@@ -203,6 +196,7 @@ impl House {
                 .collect(),
             api,
             store,
+            seen_store,
             intake,
             disk,
             clock,

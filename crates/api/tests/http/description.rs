@@ -1,20 +1,13 @@
 //! The API's description against the API itself.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::client::{Client, request};
+use crate::support::{House, Plan};
 use paredao_api::ProblemType;
 use paredao_api::routes::{Methods, SERVED, methods};
 use paredao_telemetry::metrics::Label as _;
 use serde_json::Value;
-use support::client::{Client, request};
-use support::{House, Plan};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 

@@ -1,18 +1,11 @@
 //! The event streams.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::client::{Client, ask, request};
+use crate::support::{House, Opening, Plan, draft};
 use paredao_store::PollChange;
 use serde_json::{Value, json};
-use support::client::{Client, ask, request};
-use support::{House, Opening, Plan, draft};
 
 /// Opens a stream and checks its head.
 async fn listen(house: &House, path: &str) -> Client {

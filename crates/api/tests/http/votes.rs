@@ -1,9 +1,7 @@
 //! Votes over HTTP: accepted, recognised, counted.
 
-mod support;
-
-use support::client::{Client, request};
-use support::{House, Opening, Plan, draft};
+use crate::support::client::{Client, request};
+use crate::support::{House, Opening, Plan, draft};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

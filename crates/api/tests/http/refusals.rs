@@ -1,19 +1,11 @@
 //! Every way a vote is refused, by status, type and advice.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::client::{Answer, PATIENCE, ask};
+use crate::support::{House, Opening, Plan, draft};
 use paredao_intake::IntakeOptions;
 use paredao_store::PollChange;
-use support::client::{Answer, PATIENCE, ask};
-use support::{House, Opening, Plan, draft};
 
 fn intake(change: impl FnOnce(&mut IntakeOptions)) -> IntakeOptions {
     let mut options = Plan::default().intake;

@@ -1,18 +1,11 @@
 //! What a client may take of memory and time, and what it gets for more.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::support::client::{Client, PATIENCE, request};
+use crate::support::{House, Plan};
 use paredao_api::ApiOptions;
-use support::client::{Client, PATIENCE, request};
-use support::{House, Plan};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 

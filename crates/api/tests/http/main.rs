@@ -1,0 +1,18 @@
+//! The routes over real HTTP, in a house of the real rooms.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
+mod description;
+mod events;
+mod limits;
+mod reading;
+mod refusals;
+mod store_away;
+mod support;
+mod totals;
+mod votes;
