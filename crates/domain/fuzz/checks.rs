@@ -7,12 +7,12 @@ use paredao_domain::{
 
 /// Bytes are a batch or they are not; what is one can be read to its last vote, and encodes to
 /// the same bytes again.
-pub fn batch(data: &[u8]) {
-    decode(data.to_vec());
+pub(crate) fn batch(data: &[u8]) {
+    decode(data);
     // A fitting checksum lets the mutator reach the rules behind it.
     let mut fitting = data.to_vec();
     fitting.extend_from_slice(&crc32c::crc32c(data).to_le_bytes());
-    decode(fitting);
+    decode(&fitting);
     if let Ok(marks) = decode_marks(data) {
         assert_eq!(
             encode_marks(&marks),
@@ -22,8 +22,8 @@ pub fn batch(data: &[u8]) {
     }
 }
 
-fn decode(bytes: Vec<u8>) {
-    let Ok(batch) = EncodedBatch::decode(bytes.clone().into()) else {
+fn decode(bytes: &[u8]) {
+    let Ok(batch) = EncodedBatch::decode(bytes.to_vec().into()) else {
         return;
     };
     let votes: Vec<_> = batch.votes().map(|(_, vote)| vote).collect();
@@ -42,7 +42,7 @@ fn decode(bytes: Vec<u8>) {
 }
 
 /// Texts from voters, operators and proxies are what they should be or are refused.
-pub fn texts(data: &[u8]) {
+pub(crate) fn texts(data: &[u8]) {
     let _ = ClientKey::try_from(data);
     let Ok(text) = std::str::from_utf8(data) else {
         return;

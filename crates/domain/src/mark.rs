@@ -18,6 +18,9 @@ pub enum MarkError {
     /// A kind that this release does not know.
     #[error("unknown kind of mark: {0}")]
     Kind(u8),
+    /// A place in no entry.
+    #[error("a mark names a place in no entry")]
+    Standing,
     /// Positions that do not rise.
     #[error("marks are not in order of position")]
     Order,
@@ -117,6 +120,9 @@ fn decode_mark(raw: &[u8; MARK_BYTES]) -> Result<Mark, MarkError> {
         entry,
         position: u16::from_le_bytes([s0, s1]),
     };
+    if entry.0 == 0 && standing.position != 0 {
+        return Err(MarkError::Standing);
+    }
     Ok(Mark {
         position: u16::from_le_bytes([p0, p1]),
         kind: MarkKind::from_byte(kind)?,
@@ -155,6 +161,8 @@ mod tests {
     fn what_is_not_marks_is_refused() {
         assert_eq!(decode_marks(&[0; 12]), Err(MarkError::Length(12)));
         assert_eq!(decode_marks(&[9; 13]), Err(MarkError::Kind(9)));
+        let nowhere = [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0];
+        assert_eq!(decode_marks(&nowhere), Err(MarkError::Standing));
         let twice = encode_marks(&[mark(1, MarkKind::Late, None), mark(1, MarkKind::Late, None)]);
         assert_eq!(decode_marks(&twice), Err(MarkError::Order));
     }
