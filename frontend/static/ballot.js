@@ -22,7 +22,7 @@ export async function send({ base, number, key, timeoutMs = ATTEMPT_MS }) {
     return meaning(response.status, body, response.headers.get("Retry-After"));
   } catch {
     // No answer, or half of one: the vote may have been stored all the same.
-    return { kind: "unknown", askedMs: null };
+    return { kind: "silent", askedMs: null };
   }
 }
 
@@ -32,25 +32,31 @@ const NOT_STORED = new Set(["overloaded", "log-unavailable", "shutting-down", "n
 /**
  * What an answer means:
  * - `accepted` (receipt, number, partials, dataAsOf): it is stored;
- * - `not-stored` (askedMs): it is not, and may be sent again;
- * - `unknown` (askedMs): nobody can tell; sending it again with its key is safe;
+ * - `not-stored` (problem, askedMs): it is not, and may be sent again;
+ * - `unknown` (problem, askedMs): nobody can tell; sending it again with its key is safe;
  * - `closed`: the poll takes no votes;
  * - `refused` (status, detail): this vote will never be taken.
+ * No answer at all is `silent` (askedMs): as `unknown`, without anybody who says so.
+ * `problem` is the slug of the problem document, null without one.
  */
 export function meaning(status, body, retryAfter) {
   if (status === 200) return accepted(body);
-  const problem = body?.type?.split("/").pop();
+  const problem = slugOf(body);
   if (status === 409 && problem === "poll-not-open") return { kind: "closed" };
   const askedMs = askedWait(body, retryAfter);
-  if (status === 429) return { kind: "not-stored", askedMs };
-  if (status === 503 && NOT_STORED.has(problem)) return { kind: "not-stored", askedMs };
-  if (status >= 500 || status === 408) return { kind: "unknown", askedMs };
+  if (status === 429) return { kind: "not-stored", problem, askedMs };
+  if (status === 503 && NOT_STORED.has(problem)) return { kind: "not-stored", problem, askedMs };
+  if (status >= 500 || status === 408) return { kind: "unknown", problem, askedMs };
   return { kind: "refused", status, detail: body?.detail ?? null };
+}
+
+function slugOf(body) {
+  return typeof body?.type === "string" ? body.type.split("/").pop() : null;
 }
 
 function accepted(body) {
   // A success that cannot be read (a proxy's page, a cut body) is asked for again with the same key.
-  if (typeof body?.recibo !== "string") return { kind: "unknown", askedMs: null };
+  if (typeof body?.recibo !== "string") return { kind: "unknown", problem: null, askedMs: null };
   return {
     kind: "accepted",
     receipt: body.recibo,

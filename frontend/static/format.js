@@ -35,8 +35,9 @@ export function timeLeft(ms) {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
 }
 
-/** A wait in words: "1 segundo", "12 segundos". */
-export function wait(ms) {
+/** A length of time in words: "1 segundo", "12 segundos", "cerca de 2 minutos". */
+export function duration(ms) {
   const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds > 90) return `cerca de ${Math.round(seconds / 60)} minutos`;
   return seconds === 1 ? "1 segundo" : `${seconds} segundos`;
 }

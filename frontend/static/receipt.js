@@ -14,11 +14,16 @@ export function enhanceReceiptLink(link, output) {
 async function look(address, output) {
   output.textContent = "Conferindo…";
   try {
-    const response = await fetch(address, { cache: "no-store" });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    const answer = await response.json();
-    output.textContent = receiptState(answer.estado, answer.resultado);
+    output.textContent = await lookUp(address);
   } catch {
     output.textContent = "Não deu para conferir agora. O recibo continua valendo; tente de novo.";
   }
+}
+
+async function lookUp(address) {
+  const response = await fetch(address, { cache: "no-store" });
+  if (response.status === 404) return "Este recibo não foi emitido por este sistema.";
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  const answer = await response.json();
+  return receiptState(answer.estado, answer.resultado);
 }

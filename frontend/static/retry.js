@@ -29,26 +29,43 @@ export function askedWait(problem, retryAfter) {
   return Number.isFinite(seconds) ? seconds * 1000 : null;
 }
 
+/** Replies after which the same vote is sent again. */
+const UNSETTLED = new Set(["silent", "unknown", "not-stored"]);
+
 /**
  * Calls `attempt` until its reply is settled or the budget is used up. Resolves to the last
- * reply with `inDoubt`: whether any attempt may have been stored without our hearing of it.
+ * reply and what is known of all of them:
+ * - `inDoubt`: whether any attempt may have been stored without our hearing of it;
+ * - `wasAnswered`: whether any attempt was answered at all;
+ * - `attempts`, and `triedMs` from the first to the end of the last.
  *
- * `attempt()` resolves to `{ kind, … }`. Kinds "unknown" and "not-stored" are tried again (with
- * their `askedMs`); every other kind is settled. `onWait(reply, waitMs, inDoubt)` hears of each wait.
+ * `attempt()` resolves to `{ kind, … }`. Kinds "silent", "unknown" and "not-stored" are tried
+ * again (with their `askedMs`); every other kind is settled. `onWait(reply, waitMs)` hears of each
+ * wait.
  */
 export async function untilSettled(attempt, { elapsed, sleep, onWait, random = Math.random }) {
-  let inDoubt = false;
-  for (let failures = 1; ; failures += 1) {
-    const reply = await attempt();
-    if (reply.kind !== "unknown" && reply.kind !== "not-stored") return { ...reply, inDoubt };
-    inDoubt ||= reply.kind === "unknown";
-    const waitMs = waitAfter(failures, reply.askedMs, random);
-    if (elapsed() + waitMs + ATTEMPT_MS > BUDGET_MS) return { ...reply, inDoubt };
-    onWait(reply, waitMs, inDoubt);
+  let known = { inDoubt: false, wasAnswered: false, attempts: 0 };
+  for (;;) {
+    const reply = withTrial(known, await attempt(), elapsed());
+    if (!UNSETTLED.has(reply.kind)) return reply;
+    const waitMs = waitAfter(reply.attempts, reply.askedMs, random);
+    if (elapsed() + waitMs + ATTEMPT_MS > BUDGET_MS) return reply;
+    onWait(reply, waitMs);
     await sleep(waitMs);
     // A phone that slept in between may wake long after its key has died.
-    if (elapsed() + ATTEMPT_MS > BUDGET_MS) return { ...reply, inDoubt };
+    if (elapsed() + ATTEMPT_MS > BUDGET_MS) return reply;
+    known = reply;
   }
+}
+
+function withTrial({ inDoubt, wasAnswered, attempts }, reply, triedMs) {
+  return {
+    ...reply,
+    inDoubt: inDoubt || reply.kind === "silent" || reply.kind === "unknown",
+    wasAnswered: wasAnswered || reply.kind !== "silent",
+    attempts: attempts + 1,
+    triedMs,
+  };
 }
 
 /** Time since the call, by whichever clock ran further: one of them may stop while a phone sleeps. */

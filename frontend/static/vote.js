@@ -50,9 +50,8 @@ async function vote(poster) {
   const reply = await untilSettled(() => send(ballot), {
     elapsed: stopwatch(),
     sleep: untilOnlineOr,
-    onWait(_, waitMs, inDoubt) {
-      const online = navigator.onLine;
-      status.textContent = wording.waiting(name, waitMs, { inDoubt, online });
+    onWait(reply, waitMs) {
+      status.textContent = wording.waiting(reply, name, waitMs, navigator.onLine);
     },
   });
   pending = null;
@@ -81,10 +80,15 @@ function markPending(poster) {
   wall.classList.toggle("pending", poster !== null);
   for (const each of wall.querySelectorAll(".poster")) {
     each.classList.toggle("chosen", each === poster);
-    each.toggleAttribute("aria-busy", each === poster);
-    if (poster) each.setAttribute("aria-disabled", "true");
-    else each.removeAttribute("aria-disabled");
+    setState(each, "aria-busy", each === poster);
+    setState(each, "aria-disabled", poster !== null);
   }
+}
+
+/** For assistive technology an attribute without the word "true" says nothing. */
+function setState(element, name, holds) {
+  if (holds) element.setAttribute(name, "true");
+  else element.removeAttribute(name);
 }
 
 function confirm(poster, reply) {

@@ -1,22 +1,41 @@
 // What the vote page says. Every sentence states what is known and what is not.
 
-import { wait } from "./format.js";
+import { duration } from "./format.js";
+
+/** What lies behind an answer that is no confirmation, by the problem it names. */
+const REASONS = new Map([
+  ["overloaded", "Muita gente votando agora"],
+  ["log-unavailable", "A votação está com uma falha momentânea"],
+  ["shutting-down", "O servidor da votação está sendo trocado"],
+  ["not-ready", "O servidor da votação ainda está iniciando"],
+  ["outcome-unknown", "O sistema não conseguiu confirmar a tempo"],
+]);
+/** A wait asked for by the server that is worth telling. */
+const LONG_WAIT_MS = 30_000;
 
 export function sending(name) {
   return `Registrando o seu voto em ${name}…`;
 }
 
 /** While waiting to send the same vote again. */
-export function waiting(name, waitMs, { inDoubt, online }) {
-  const soon = wait(waitMs);
-  if (!online) {
-    return inDoubt
+export function waiting(reply, name, waitMs, isOnline) {
+  const soon = duration(waitMs);
+  if (!isOnline) {
+    return reply.inDoubt
       ? `Você está sem conexão, e ainda não sabemos se o voto em ${name} chegou. Reenviamos o mesmo voto assim que der: ele não conta duas vezes.`
       : `Você está sem conexão. O voto em ${name} ainda não foi registrado; tentamos de novo assim que der.`;
   }
-  return inDoubt
-    ? `Sem resposta: ainda não sabemos se o voto em ${name} chegou. Reenviamos o mesmo voto em ${soon}: ele não conta duas vezes.`
-    : `Muita gente votando agora. O voto em ${name} ainda não foi registrado; tentamos de novo em ${soon}.`;
+  return reply.inDoubt
+    ? `${reason(reply)}: ainda não sabemos se o voto em ${name} chegou. Reenviamos o mesmo voto em ${soon}: ele não conta duas vezes.`
+    : `${reason(reply)}. O voto em ${name} ainda não foi registrado; tentamos de novo em ${soon}.`;
+}
+
+/** Why the last attempt brought no confirmation. */
+function reason({ kind, problem }) {
+  if (kind === "silent") return "Sem resposta";
+  const otherwise =
+    kind === "unknown" ? "O sistema respondeu com uma falha" : "O sistema não pôde receber o voto agora";
+  return REASONS.get(problem) ?? otherwise;
 }
 
 export function receiptCode(receipt) {
@@ -31,7 +50,7 @@ export function problem(reply, name) {
     case "refused":
       return refused(reply);
     default:
-      return reply.inDoubt ? doubtful(name) : turnedAway(name);
+      return reply.inDoubt ? doubtful(reply, name) : turnedAway(reply, name);
   }
 }
 
@@ -58,18 +77,25 @@ function refused({ status, detail, inDoubt }) {
   return { title, text, retry: "Voltar aos candidatos" };
 }
 
-function doubtful(name) {
+function doubtful(reply, name) {
+  const outcome = reply.wasAnswered ? "e não recebemos confirmação" : "e ninguém respondeu";
   return {
     title: "Não sabemos se o seu voto chegou",
-    text: `Tentamos por dois minutos e ninguém respondeu. O voto em ${name} pode ter sido registrado ou não. Se você votar de novo, será outro voto.`,
+    text: `${tries(reply)} ${outcome}. O voto em ${name} pode ter sido registrado ou não. Se você votar de novo, será outro voto.`,
     retry: "Votar de novo",
   };
 }
 
-function turnedAway(name) {
+/** How often and how long, as it was: not every vote is tried until its budget is used up. */
+function tries({ attempts, triedMs }) {
+  return attempts === 1 ? "Tentamos uma vez" : `Tentamos ${attempts} vezes em ${duration(triedMs)}`;
+}
+
+function turnedAway(reply, name) {
+  const later = reply.askedMs >= LONG_WAIT_MS ? `em ${duration(reply.askedMs)}` : "em alguns instantes";
   return {
     title: "O seu voto não foi registrado",
-    text: `Há mais gente votando do que conseguimos atender agora. O voto em ${name} não conta. Tente outra vez em alguns instantes.`,
+    text: `${reason(reply)}. O voto em ${name} não conta. Tente outra vez ${later}.`,
     retry: "Tentar outra vez",
   };
 }
@@ -86,7 +112,6 @@ export function receiptState(state, result) {
     registrado: "Conferido: este voto está registrado.",
     "a-caminho": "Este voto está guardado e a caminho da apuração.",
     perdido: "Este voto consta como perdido. A produção já foi avisada.",
-    desconhecido: "A apuração ainda não conhece este voto. Confira de novo em instantes.",
   };
   return results[result] ?? states[state] ?? "Não entendemos a resposta. Tente de novo.";
 }

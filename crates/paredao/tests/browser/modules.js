@@ -22,7 +22,7 @@ function holds(condition, what) {
 }
 
 async function formats() {
-  const { age, clockTime, percent, timeLeft, votes, wait } = await import(`${files}/format.js`);
+  const { age, clockTime, duration, percent, timeLeft, votes } = await import(`${files}/format.js`);
   await test("percentages keep the server's digits", () => {
     equal(["0.00", "56.73", "100.00"].map(percent), ["0,00%", "56,73%", "100,00%"]);
   });
@@ -38,8 +38,9 @@ async function formats() {
   await test("time left reaches zero only when it is up", () => {
     equal([-1, 0, 1, 61_000, 3_600_000].map(timeLeft), ["0:00", "0:00", "0:01", "1:01", "1:00:00"]);
   });
-  await test("a wait is at least a second in words", () => {
-    equal([0, 1000, 12_400].map(wait), ["1 segundo", "1 segundo", "12 segundos"]);
+  await test("a length of time is at least a second in words, and never finer than it is worth", () => {
+    equal([0, 1000, 12_400].map(duration), ["1 segundo", "1 segundo", "12 segundos"]);
+    equal([90_000, 118_000, 3_600_000].map(duration), ["90 segundos", "cerca de 2 minutos", "cerca de 60 minutos"]);
   });
 }
 
@@ -72,29 +73,47 @@ function stage(replies, attemptMs = 0) {
   const options = {
     elapsed: () => state.now,
     sleep: async (ms) => { state.now += ms; },
-    onWait: (reply, ms, inDoubt) => state.waits.push({ kind: reply.kind, inDoubt }),
+    onWait: ({ kind, inDoubt }) => state.waits.push({ kind, inDoubt }),
     random: () => 1,
   };
   return { state, attempt, options };
 }
+
+const pick = ({ kind, inDoubt }) => ({ kind, inDoubt });
 
 async function retries() {
   const { BUDGET_MS, untilSettled } = await import(`${files}/retry.js`);
   await test("what is settled is not sent again", async () => {
     for (const kind of ["accepted", "closed", "refused"]) {
       const { state, attempt, options } = stage([{ kind }]);
-      equal(await untilSettled(attempt, options), { kind, inDoubt: false });
+      equal(pick(await untilSettled(attempt, options)), { kind, inDoubt: false });
       equal(state.attempts, 1);
     }
   });
   await test("doubt outlives later answers that know better only about themselves", async () => {
     const { state, attempt, options } = stage([{ kind: "unknown" }, { kind: "not-stored" }, { kind: "closed" }]);
-    equal(await untilSettled(attempt, options), { kind: "closed", inDoubt: true });
+    equal(pick(await untilSettled(attempt, options)), { kind: "closed", inDoubt: true });
     equal(state.waits, [{ kind: "unknown", inDoubt: true }, { kind: "not-stored", inDoubt: true }]);
   });
   await test("refusals alone leave no doubt", async () => {
     const { attempt, options } = stage([{ kind: "not-stored" }, { kind: "accepted" }]);
-    equal(await untilSettled(attempt, options), { kind: "accepted", inDoubt: false });
+    equal(pick(await untilSettled(attempt, options)), { kind: "accepted", inDoubt: false });
+  });
+  await test("silence is doubt, and an answer in between is remembered", async () => {
+    const silent = stage([{ kind: "silent" }]);
+    const nobody = await untilSettled(silent.attempt, silent.options);
+    equal([nobody.inDoubt, nobody.wasAnswered], [true, false]);
+    const mixed = stage([{ kind: "silent" }, { kind: "unknown" }, { kind: "silent" }]);
+    equal((await untilSettled(mixed.attempt, mixed.options)).wasAnswered, true);
+  });
+  await test("attempts and their time are told as they were, without the sleep after the last", async () => {
+    const { attempt, options } = stage([{ kind: "not-stored" }, { kind: "unknown", askedMs: BUDGET_MS }], 4000);
+    const reply = await untilSettled(attempt, options);
+    equal([reply.attempts, reply.triedMs], [2, 8500]);
+    const slept = stage([{ kind: "silent" }], 4000);
+    slept.options.sleep = async () => { slept.state.now += 3_600_000; };
+    const late = await untilSettled(slept.attempt, slept.options);
+    equal([late.attempts, late.triedMs], [1, 4000]);
   });
   await test("it gives up within its budget, and the last attempt ends within it too", async () => {
     for (const attemptMs of [0, 3000, 10_000]) {
@@ -130,7 +149,7 @@ async function stopwatches() {
 }
 
 async function ballots() {
-  const { meaning, newKey } = await import(`${files}/ballot.js`);
+  const { meaning, newKey, send } = await import(`${files}/ballot.js`);
   await test("keys are 128 bits and never the same", () => {
     const keys = new Set(Array.from({ length: 1000 }, newKey));
     equal(keys.size, 1000);
@@ -143,6 +162,18 @@ async function ballots() {
     equal([kind(503, "outcome-unknown"), kind(503), kind(500), kind(502), kind(504)], Array(5).fill("unknown"));
     equal([kind(400, "malformed"), kind(404, "unknown-candidate"), kind(409, "ticket-spent"), kind(413), kind(415)], Array(5).fill("refused"));
     equal(kind(429), "not-stored");
+  });
+  await test("what an answer names as its problem comes along", () => {
+    const problem = (status, body) => meaning(status, body, null).problem;
+    equal(problem(503, { type: "/problemas/shutting-down" }), "shutting-down");
+    equal([problem(503, null), problem(502, { type: 7 })], [null, null]);
+  });
+  await test("no answer is silence and not an answer that knows nothing", async () => {
+    const real = globalThis.fetch;
+    globalThis.fetch = async () => { throw new TypeError("no connection"); };
+    const reply = await send({ base: "/p/teste", number: 1, key: newKey() });
+    globalThis.fetch = real;
+    equal(reply, { kind: "silent", askedMs: null });
   });
   await test("a success that cannot be read is not taken for one", () => {
     equal([meaning(200, null, null).kind, meaning(200, {}, null).kind], ["unknown", "unknown"]);
@@ -184,9 +215,38 @@ async function numbers() {
 
 async function words() {
   const wording = await import(`${files}/wording.js`);
+  const doubtful = (trial) => wording.problem({ kind: "unknown", inDoubt: true, ...trial }, "Ana").text;
+  await test("a crowd is blamed only for what a crowd does", () => {
+    const turnedAway = (slug) => wording.problem({ kind: "not-stored", problem: slug, inDoubt: false }, "Ana").text;
+    const waiting = (slug) => wording.waiting({ kind: "not-stored", problem: slug, inDoubt: false }, "Ana", 2000, true);
+    for (const text of [turnedAway, waiting]) {
+      holds(text("overloaded").includes("Muita gente"), text("overloaded"));
+      for (const slug of ["log-unavailable", "shutting-down", "not-ready", null, "constructor"]) {
+        holds(!/gente|function/.test(text(slug)), text(slug));
+      }
+    }
+  });
+  await test("silence is told of those who were silent, and time and attempts as they were", () => {
+    const silent = doubtful({ kind: "silent", wasAnswered: false, attempts: 9, triedMs: 117_000 });
+    holds(silent.includes("9 vezes em cerca de 2 minutos e ninguém respondeu"), silent);
+    const answered = doubtful({ problem: "outcome-unknown", wasAnswered: true, attempts: 3, triedMs: 7000 });
+    holds(answered.includes("3 vezes em 7 segundos e não recebemos confirmação"), answered);
+    const once = doubtful({ problem: "outcome-unknown", wasAnswered: true, attempts: 1, triedMs: 5000 });
+    holds(once.includes("Tentamos uma vez") && !/minutos|ninguém/.test(once), once);
+  });
+  await test("a voter in doubt is told why as far as it is known", () => {
+    const waiting = (reply) => wording.waiting({ inDoubt: true, ...reply }, "Ana", 2000, true);
+    holds(waiting({ kind: "silent" }).startsWith("Sem resposta"), waiting({ kind: "silent" }));
+    const unsure = waiting({ kind: "unknown", problem: "outcome-unknown" });
+    holds(!unsure.includes("Sem resposta") && unsure.includes("ainda não sabemos"), unsure);
+  });
+  await test("a long wait that the server asks for is told", () => {
+    const text = wording.problem({ kind: "not-stored", problem: "overloaded", askedMs: 300_000, inDoubt: false }, "Ana").text;
+    holds(text.includes("em cerca de 5 minutos"), text);
+  });
   await test("only what is known to be lost is called so", () => {
-    const doubtful = wording.problem({ kind: "unknown", inDoubt: true }, "Ana");
-    holds(doubtful.text.includes("pode ter sido registrado ou não"), doubtful.text);
+    const unknown = doubtful({ wasAnswered: true, attempts: 2, triedMs: 3000 });
+    holds(unknown.includes("pode ter sido registrado ou não"), unknown);
     const refused = wording.problem({ kind: "refused", status: 400, inDoubt: true }, "Ana");
     holds(!refused.text.includes("Nada foi registrado"), refused.text);
     const turnedAway = wording.problem({ kind: "not-stored", inDoubt: false }, "Ana");

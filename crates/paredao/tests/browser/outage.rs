@@ -1,6 +1,8 @@
 //! Lost answers, dead lines and impatient fingers: a tap is one vote, and the page never claims
 //! to know more than it does.
 
+use serde_json::{Value, json};
+
 use crate::chromium::{Chromium, PHONE};
 use crate::program::Program;
 use crate::relay::{Line, Relay};
@@ -58,13 +60,22 @@ async fn taps_while_a_vote_is_on_its_way_are_not_votes() {
     browser.click(".poster[data-numero=\"1\"]").await;
     browser.until_text("#status", "Registrando").await;
     browser.screenshot("pending-360").await;
+    assert_eq!(busy(&browser).await, json!(["true", null]));
     browser.click(".poster[data-numero=\"1\"]").await;
     browser.click(".poster[data-numero=\"2\"]").await;
 
     relay.turn(Line::Open);
     browser.until(CONFIRMED).await;
+    assert_eq!(busy(&browser).await, json!([null, null]));
     assert_eq!(program.settled_votes().await, [1, 0]);
     assert_eq!(program.account("aceitos"), 1);
+}
+
+/// What the posters of the wall say of themselves to assistive technology.
+async fn busy(browser: &Chromium) -> Value {
+    let said =
+        "[...document.querySelectorAll('.wall .poster')].map((p) => p.getAttribute('aria-busy'))";
+    browser.script(&format!("return {said}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

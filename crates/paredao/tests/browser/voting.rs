@@ -160,6 +160,14 @@ async fn the_receipt_says_that_the_vote_is_there() {
     browser.click(".receipt-link").await;
     browser.until_text(".receipt-state", "registrado").await;
     assert_eq!(browser.complaints(), Vec::<String>::new());
+
+    browser
+        .script("document.querySelector('.receipt-link').href = '/recibo/nunca-emitido'")
+        .await;
+    browser.click(".receipt-link").await;
+    browser
+        .until_text(".receipt-state", "não foi emitido por este sistema")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
