@@ -1,9 +1,11 @@
 // The results page: numbers as they come, until they are final.
 
 import { documentArrival, serverClock } from "./clock.js";
+import { offerElsewhere } from "./elsewhere.js";
 import { votes } from "./format.js";
 import { SILENCE_MS, freshness } from "./freshness.js";
 import { showDataTime, showPartials } from "./partials.js";
+import { baseOf } from "./poll.js";
 import { backoff } from "./retry.js";
 
 const main = document.querySelector("main");
@@ -24,6 +26,7 @@ let heardAt = performance.now();
 let failures = 0;
 let stream = null;
 
+if (main.dataset.estado !== "aberto") offerElsewhere(base, find("#elsewhere"));
 listen();
 const ticker = setInterval(tick, 1000);
 tick();
@@ -50,6 +53,7 @@ function listenLater() {
 }
 
 function take(poll) {
+  if (baseOf(poll) !== base) return;
   heardAt = performance.now();
   failures = 0;
   clock.hear(poll.dados_de);
@@ -57,6 +61,7 @@ function take(poll) {
   main.dataset.estado = poll.estado;
   find("#phase-text").textContent = PHASES[poll.estado] ?? "";
   document.querySelector(".nav-link").hidden = poll.estado !== "aberto";
+  if (poll.estado !== "aberto") offerElsewhere(base, find("#elsewhere"));
   showPartials(main, poll.parciais);
   showDataTime(main, dataAsOf);
   showFreshness();

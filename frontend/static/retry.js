@@ -14,6 +14,11 @@ export function backoff(failures, random = Math.random) {
   return random() * bound;
 }
 
+/** Anywhere between the two: so that pages that begin together do not go on together. */
+export function between(least, most, random = Math.random) {
+  return least + random() * (most - least);
+}
+
 /** The wait after `failures` failures: what the server asked for, plus the backoff. */
 export function waitAfter(failures, askedMs, random = Math.random) {
   return Math.max(0, askedMs ?? 0) + backoff(failures, random);

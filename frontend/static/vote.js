@@ -3,7 +3,9 @@
 import { newKey, send } from "./ballot.js";
 import { documentArrival, serverClock } from "./clock.js";
 import { startCountdown } from "./countdown.js";
+import { offerElsewhere } from "./elsewhere.js";
 import { showDataTime, showPartials } from "./partials.js";
+import { readPoll } from "./poll.js";
 import { enhanceReceiptLink } from "./receipt.js";
 import { backoff, stopwatch, untilSettled } from "./retry.js";
 import * as wording from "./wording.js";
@@ -25,7 +27,8 @@ let stopCountdown = () => {};
 let chosen = null;
 
 if (estado === "aberto") openTheWall();
-else if (estado === "agendado") waitForTheOpening();
+else offerElsewhere(base, find("#elsewhere"));
+if (estado === "agendado") waitForTheOpening();
 
 function openTheWall() {
   status.textContent = "";
@@ -142,7 +145,7 @@ function countDownTo(instant) {
 async function askWhetherItClosed(failures = 1) {
   // Everybody's countdown ends at once; the questions are spread over a second or more.
   await untilOnlineOr(1000 + backoff(failures + 1));
-  const poll = await currentPoll();
+  const poll = await readPoll(base);
   if (poll?.estado === "aberto" && Date.parse(poll.encerra_em) > clock.now()) {
     countDownTo(poll.encerra_em);
   } else if (poll === null || poll.estado === "aberto") {
@@ -160,21 +163,14 @@ function markClosed() {
   find("#vote-again").hidden = true;
   stopCountdown();
   find(".countdown")?.setAttribute("hidden", "");
+  document.querySelector(".foot").hidden = true;
+  offerElsewhere(base, find("#elsewhere"));
 }
 
 /** A vote still on its way is left alone: its own answer says whether it came in time. */
 function closeTheWall() {
   markClosed();
   if (!pending && !wall.hidden) report(wording.closedMeanwhile());
-}
-
-async function currentPoll() {
-  try {
-    const response = await fetch(`${base}/parcial`, { cache: "no-store" });
-    return response.ok ? await response.json() : null;
-  } catch {
-    return null;
-  }
 }
 
 function waitForTheOpening() {
@@ -185,7 +181,7 @@ function waitForTheOpening() {
 /** Asks now and then whether the poll has opened, and then loads the page with its wall. */
 async function reloadOnceOpen(failures = 1) {
   await untilOnlineOr(2000 + backoff(failures + 2));
-  const poll = document.hidden ? null : await currentPoll();
+  const poll = document.hidden ? null : await readPoll(base);
   if (poll && poll.estado !== "agendado") location.reload();
   else reloadOnceOpen(failures + 1);
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use paredao_api::assets;
-use paredao_api::pages::{self, CandidateView, Occasion, PollView};
-use paredao_domain::{PollState, UnixMillis, UtcOffset, apportion};
+use paredao_api::pages::{self, CandidateView, Occasion, OtherPoll, PollView};
+use paredao_domain::{PollState, Slug, UnixMillis, UtcOffset, apportion};
 
 type Anything = Box<dyn std::error::Error>;
 
@@ -48,7 +48,8 @@ fn main() -> Result<(), Anything> {
 }
 
 fn write_poll(folder: &Path, name: &str, count: usize, state: PollState) -> Result<(), Anything> {
-    let poll = sample(count, state);
+    let (slug, other) = ("exemplo".parse()?, "outra".parse()?);
+    let poll = sample(count, state, &slug, &other);
     fs::write(
         folder.join(format!("votar-{name}.html")),
         pages::vote(&poll)?,
@@ -60,7 +61,7 @@ fn write_poll(folder: &Path, name: &str, count: usize, state: PollState) -> Resu
     Ok(())
 }
 
-fn sample(count: usize, state: PollState) -> PollView<'static> {
+fn sample<'a>(count: usize, state: PollState, slug: &'a Slug, other: &'a Slug) -> PollView<'a> {
     let votes: Vec<u64> = (0..count as u64)
         .map(|i| 869_639_322 / (i * i + 1))
         .collect();
@@ -78,7 +79,7 @@ fn sample(count: usize, state: PollState) -> PollView<'static> {
         .collect();
     let now = UnixMillis(1_795_220_043_120);
     PollView {
-        base: "",
+        slug,
         title: "Quem deve sair da casa?",
         state,
         candidates,
@@ -92,6 +93,10 @@ fn sample(count: usize, state: PollState) -> PollView<'static> {
         } else {
             Occasion::Demonstration
         },
+        elsewhere: Some(OtherPoll {
+            slug: other,
+            title: "Quem leva o carro?",
+        }),
     }
 }
 

@@ -123,6 +123,13 @@ impl Board {
         self.polls.get(self.principal?)
     }
 
+    /// Where a page leads on whose own poll takes no votes: the principal poll, if it is another
+    /// one and open. Further open polls are not what production shows everybody.
+    pub(crate) fn open_besides(&self, shown: PollId, now: UnixMillis) -> Option<&PollBoard> {
+        self.principal()
+            .filter(|board| board.poll.id != shown && board.poll.state(now) == PollState::Open)
+    }
+
     /// All polls.
     pub(crate) fn polls(&self) -> &[PollBoard] {
         &self.polls
@@ -311,6 +318,29 @@ mod tests {
             ..poll(1, Some(1), Some(5))
         };
         assert_eq!(principal_of(vec![marked, poll(2, Some(30), None)]), Some(1));
+    }
+
+    #[test]
+    fn a_page_leads_on_to_the_principal_poll_only_and_only_while_that_is_open() {
+        let leads_to = |polls: Vec<Poll>, shown| {
+            let board = board(polls, 0, None);
+            let other = board.open_besides(PollId(shown), NOW);
+            other.map(|board| board.poll.id.0)
+        };
+        let closed = |id| poll(id, Some(1), Some(5));
+        let open = |id, at| poll(id, Some(at), None);
+        assert_eq!(leads_to(vec![closed(1), open(2, 30)], 1), Some(2));
+        assert_eq!(
+            leads_to(vec![closed(1), open(2, 30), open(3, 20)], 1),
+            Some(2)
+        );
+        assert_eq!(leads_to(vec![closed(1), open(2, 30)], 2), None);
+        assert_eq!(leads_to(vec![closed(1), closed(2)], 1), None);
+        let marked = Poll {
+            principal: true,
+            ..closed(1)
+        };
+        assert_eq!(leads_to(vec![marked, open(2, 30)], 1), None);
     }
 
     #[test]

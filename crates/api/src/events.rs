@@ -55,7 +55,8 @@ pub(crate) fn frame(board: &PollBoard) -> Bytes {
 ///
 /// Event `parcial` carries the JSON of `/parcial`, about once a second while it changes and every
 /// ten seconds otherwise. When the result is final, event `final` carries the same with exact
-/// numbers (`total`, and `votos` of each candidate).
+/// numbers (`total`, and `votos` of each candidate). Without `/p/{poll}` the stream goes on with
+/// whichever poll becomes the principal one: `poll` says whose numbers they are.
 #[utoipa::path(
     get,
     path = "/eventos",

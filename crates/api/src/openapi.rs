@@ -42,7 +42,8 @@ const OF_EVERY_POLL: [&str; 8] = [
     info(
         title = "Paredão",
         description = "Votes, counted exactly once.\n\n\
-            Every address without `/p/{poll}` means the principal poll. Refusals are problem \
+            Every address without `/p/{poll}` means the principal poll of the moment: who shows \
+            a poll to somebody names it in what is sent for them. Refusals are problem \
             documents (RFC 9457); branch on `type`. Equal `Idempotency-Key`s are one vote for \
             `key_life_s` seconds after the first acceptance (180 unless the poll says otherwise)."
     ),

@@ -13,7 +13,7 @@
 //! A page never shows exact numbers before the result is final.
 
 use askama::Template;
-use paredao_domain::{Percentage, PollState, UnixMillis, UtcOffset};
+use paredao_domain::{Percentage, PollState, Slug, UnixMillis, UtcOffset};
 
 use crate::assets;
 
@@ -54,11 +54,21 @@ pub struct CandidateView<'a> {
     pub votes: u64,
 }
 
+/// A poll that a page leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherPoll<'a> {
+    /// Its name in addresses.
+    pub slug: &'a Slug,
+    /// Its question.
+    pub title: &'a str,
+}
+
 /// A poll as its pages show it, filled from one snapshot.
 #[derive(Clone, Debug)]
 pub struct PollView<'a> {
-    /// Prefix of the poll's addresses: empty on the bare routes, else `/p/{slug}`.
-    pub base: &'a str,
+    /// Its name in addresses. Everything a page links to, asks for and sends names the poll it
+    /// shows, whatever address served it: what the bare addresses mean may change while it is open.
+    pub slug: &'a Slug,
     /// The question, as production wrote it.
     pub title: &'a str,
     /// Where the poll stands at `now`.
@@ -77,6 +87,8 @@ pub struct PollView<'a> {
     pub offset: UtcOffset,
     /// What the voting is for.
     pub occasion: Occasion,
+    /// A poll that takes votes now. Offered while this one takes none.
+    pub elsewhere: Option<OtherPoll<'a>>,
 }
 
 /// The vote page: the wall of candidates while the poll is open, else a notice of what it waits
@@ -118,23 +130,27 @@ pub fn not_found() -> askama::Result<String> {
 
 /// Modules that `vote.js` imports, announced so that the browser need not discover them one
 /// after the other.
-const VOTE_MODULES: [&str; 8] = [
+const VOTE_MODULES: [&str; 10] = [
     "ballot.js",
     "clock.js",
     "countdown.js",
+    "elsewhere.js",
     "format.js",
     "partials.js",
+    "poll.js",
     "receipt.js",
     "retry.js",
     "wording.js",
 ];
 
 /// Modules that `results.js` imports.
-const RESULTS_MODULES: [&str; 5] = [
+const RESULTS_MODULES: [&str; 7] = [
     "clock.js",
+    "elsewhere.js",
     "format.js",
     "freshness.js",
     "partials.js",
+    "poll.js",
     "retry.js",
 ];
 

@@ -9,8 +9,8 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 
 use crate::assets;
-use crate::board::PollBoard;
-use crate::pages::{self, CandidateView, PollView};
+use crate::board::{Board, PollBoard};
+use crate::pages::{self, CandidateView, OtherPoll, PollView};
 use crate::problem::{Problem, ProblemType};
 use crate::room::Room;
 
@@ -53,8 +53,8 @@ fn poll_page(
     render: fn(&PollView<'_>) -> Page,
 ) -> HttpResponse {
     let board = room.board();
-    let is_named = request.match_info().get("poll").is_some();
     let Some(poll) = board.meant_by(request) else {
+        let is_named = request.match_info().get("poll").is_some();
         let page = if is_named {
             pages::not_found()
         } else {
@@ -62,21 +62,16 @@ fn poll_page(
         };
         return html(StatusCode::NOT_FOUND, page);
     };
-    let base = if is_named {
-        format!("/p/{}", poll.poll.slug)
-    } else {
-        String::new()
-    };
-    html(StatusCode::OK, render(&view(room, poll, &base)))
+    html(StatusCode::OK, render(&view(room, &board, poll)))
 }
 
-fn view<'a>(room: &Room, board: &'a PollBoard, base: &'a str) -> PollView<'a> {
-    let poll = &board.poll;
+fn view<'a>(room: &Room, board: &'a Board, shown: &'a PollBoard) -> PollView<'a> {
+    let poll = &shown.poll;
     let now = room.clock.now();
-    let numbers = board.shares.iter().zip(&board.votes);
+    let numbers = shown.shares.iter().zip(&shown.votes);
     let candidates = poll.candidates.iter().zip(numbers);
     PollView {
-        base,
+        slug: &poll.slug,
         title: &poll.title,
         state: poll.state(now),
         candidates: candidates
@@ -89,10 +84,14 @@ fn view<'a>(room: &Room, board: &'a PollBoard, base: &'a str) -> PollView<'a> {
             .collect(),
         opens_at: poll.opens_at,
         closes_at: poll.closes_at,
-        data_as_of: board.as_of,
+        data_as_of: shown.as_of,
         now,
         offset: poll.utc_offset,
         occasion: room.options.occasion,
+        elsewhere: board.open_besides(poll.id, now).map(|other| OtherPoll {
+            slug: &other.poll.slug,
+            title: &other.poll.title,
+        }),
     }
 }
 

@@ -1,15 +1,16 @@
 //! What the templates read: a poll's values as texts, so that the templates decide nothing.
 
-use paredao_domain::{Percentage, PollState, UnixMillis, UtcOffset};
+use paredao_domain::{Percentage, PollState, Slug, UnixMillis, UtcOffset};
 
-use super::{CandidateView, Occasion, PollView};
+use super::{CandidateView, Occasion, OtherPoll, PollView};
 
 /// Colours of the wall; candidates take them in turn.
 const SEATS: usize = 8;
 
 /// A poll's values as its templates write them.
 pub(super) struct PollContext<'a> {
-    pub(super) base: &'a str,
+    /// Where all addresses of the poll begin.
+    pub(super) base: String,
     pub(super) title: &'a str,
     pub(super) state: PollState,
     pub(super) state_name: &'static str,
@@ -20,6 +21,7 @@ pub(super) struct PollContext<'a> {
     pub(super) data_as_of: InstantContext,
     pub(super) now: InstantContext,
     pub(super) zone: String,
+    pub(super) elsewhere: Option<OtherContext<'a>>,
     occasion: Occasion,
 }
 
@@ -29,7 +31,7 @@ impl<'a> PollContext<'a> {
         let total = poll.candidates.iter().map(|c| c.votes).sum();
         let most = poll.candidates.iter().map(|c| c.percentage).max();
         Self {
-            base: poll.base,
+            base: base(poll.slug),
             title: poll.title,
             state: poll.state,
             state_name: state_name(poll.state),
@@ -44,6 +46,10 @@ impl<'a> PollContext<'a> {
             data_as_of: instant(poll.data_as_of),
             now: instant(poll.now),
             zone: zone_text(poll.offset),
+            elsewhere: poll
+                .elsewhere
+                .filter(|_| poll.state != PollState::Open)
+                .map(OtherContext::new),
             occasion: poll.occasion,
         }
     }
@@ -58,6 +64,25 @@ impl<'a> PollContext<'a> {
 
     pub(super) fn is_demonstration(&self) -> bool {
         self.occasion == Occasion::Demonstration
+    }
+}
+
+fn base(slug: &Slug) -> String {
+    format!("/p/{slug}")
+}
+
+/// Another poll's values as the templates write them.
+pub(super) struct OtherContext<'a> {
+    pub(super) base: String,
+    pub(super) title: &'a str,
+}
+
+impl<'a> OtherContext<'a> {
+    fn new(poll: OtherPoll<'a>) -> Self {
+        Self {
+            base: base(poll.slug),
+            title: poll.title,
+        }
     }
 }
 

@@ -1,8 +1,13 @@
+use std::sync::LazyLock;
+
 use paredao_domain::apportion;
 
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(1_795_220_043_120);
+
+static SHOWN: LazyLock<Slug> = LazyLock::new(|| "final-2026".parse().unwrap());
+static OTHER: LazyLock<Slug> = LazyLock::new(|| "prova-do-lider".parse().unwrap());
 
 fn poll(state: PollState) -> PollView<'static> {
     let votes = [5673, 4251, 76];
@@ -19,7 +24,7 @@ fn poll(state: PollState) -> PollView<'static> {
         })
         .collect();
     PollView {
-        base: "",
+        slug: &SHOWN,
         title: "Quem deve sair?",
         state,
         candidates,
@@ -29,6 +34,18 @@ fn poll(state: PollState) -> PollView<'static> {
         now: NOW,
         offset: UtcOffset::BRASILIA,
         occasion: Occasion::OnAir,
+        elsewhere: None,
+    }
+}
+
+/// The same while another poll takes votes.
+fn poll_beside_an_open_one(state: PollState) -> PollView<'static> {
+    PollView {
+        elsewhere: Some(OtherPoll {
+            slug: &OTHER,
+            title: "Quem leva & <i>ganha</i>?",
+        }),
+        ..poll(state)
     }
 }
 
@@ -44,6 +61,8 @@ fn every_page() -> Vec<String> {
     for state in STATES {
         pages.push(vote(&poll(state)).unwrap());
         pages.push(results(&poll(state)).unwrap());
+        pages.push(vote(&poll_beside_an_open_one(state)).unwrap());
+        pages.push(results(&poll_beside_an_open_one(state)).unwrap());
     }
     pages
 }
@@ -81,11 +100,40 @@ fn there_is_nothing_to_tap_unless_the_poll_is_open() {
 
 #[test]
 fn a_closed_poll_leads_to_its_numbers() {
-    let mut closed = poll(PollState::Closed);
-    closed.base = "/p/final-2026";
-    let page = vote(&closed).unwrap();
+    let page = vote(&poll(PollState::Closed)).unwrap();
     assert!(page.contains("A votação está encerrada"));
     assert!(page.contains("class=\"action\" href=\"/p/final-2026/resultado\""));
+}
+
+/// The bare addresses may mean another poll by the time the page uses them.
+#[test]
+fn whatever_a_page_asks_for_is_of_the_poll_it_shows() {
+    for state in STATES {
+        for page in [vote(&poll(state)).unwrap(), results(&poll(state)).unwrap()] {
+            assert_eq!(attribute(&page, "data-base"), ["/p/final-2026"]);
+            for address in attribute(&page, "href") {
+                let is_of_the_poll = address.starts_with("/p/final-2026/");
+                let is_of_none = ["/", "/recibo/", "#conteudo"].contains(&address)
+                    || address.starts_with("/static/");
+                assert!(is_of_the_poll || is_of_none, "{state:?}: {address}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_poll_that_takes_no_votes_leads_on_to_one_that_does() {
+    for state in STATES {
+        for render in [vote, results] {
+            let shown = "id=\"elsewhere\"><span>";
+            let alone = render(&poll(state)).unwrap();
+            assert!(!alone.contains(shown), "{state:?}");
+            let page = render(&poll_beside_an_open_one(state)).unwrap();
+            let is_open = state == PollState::Open;
+            assert_eq!(page.contains(shown), !is_open, "{state:?}");
+            assert_eq!(page.contains("href=\"/p/prova-do-lider/\""), !is_open);
+        }
+    }
 }
 
 #[test]

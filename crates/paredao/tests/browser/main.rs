@@ -18,5 +18,6 @@ mod relay;
 
 mod modules;
 mod outage;
+mod polls;
 mod results;
 mod voting;

@@ -45,7 +45,7 @@ async function formats() {
 }
 
 async function backoffs() {
-  const { askedWait, backoff, waitAfter } = await import(`${files}/retry.js`);
+  const { askedWait, backoff, between, waitAfter } = await import(`${files}/retry.js`);
   await test("the bound of the backoff doubles up to a limit", () => {
     equal([1, 2, 3, 6, 50].map((n) => backoff(n, () => 1)), [500, 1000, 2000, 15_000, 15_000]);
   });
@@ -55,6 +55,9 @@ async function backoffs() {
   await test("a wait is never shorter than the server asked for", () => {
     equal([waitAfter(1, 3000, () => 0), waitAfter(3, 3000, () => 1)], [3000, 5000]);
     equal(waitAfter(1, null, () => 0), 0);
+  });
+  await test("what lies between two bounds never leaves them", () => {
+    equal([0, 0.5, 1].map((chance) => between(2000, 4000, () => chance)), [2000, 3000, 4000]);
   });
   await test("the body's milliseconds win over the header's seconds", () => {
     equal([askedWait({ retry_after_ms: 700 }, "3"), askedWait(null, "3"), askedWait(null, null)], [700, 3000, null]);

@@ -14,6 +14,16 @@ use tempfile::TempDir;
 use crate::chromium::{eventually, free_address};
 use crate::http;
 
+/// The name of the poll that programs are started with.
+pub(crate) const TESTE: &str = "teste";
+
+/// A poll as its file says it; candidates are numbered from 1.
+pub(crate) struct Draft<'a> {
+    pub(crate) slug: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) candidates: &'a [&'a str],
+}
+
 pub(crate) struct Program {
     process: Child,
     address: SocketAddr,
@@ -46,23 +56,40 @@ impl Program {
     /// Starts it and opens a poll with these candidates, numbered from 1.
     pub(crate) async fn with_poll(candidates: &[&str]) -> Self {
         let program = Self::with_scheduled_poll(candidates).await;
-        program.run(&["poll", "open", "teste"]);
-        let open = || program.get("/parcial").body["estado"] == "aberto";
-        eventually("the poll is open", open).await;
+        program.open();
+        program.until_state("aberto").await;
         program
     }
 
     /// Starts it with a poll that nobody has opened.
     pub(crate) async fn with_scheduled_poll(candidates: &[&str]) -> Self {
         let program = Self::empty().await;
-        let file = program.folder.path().join("poll.toml");
-        std::fs::write(&file, poll_file(candidates)).unwrap();
-        program.run(&["poll", "create", &file.display().to_string()]);
-        eventually("the poll is known", || {
-            program.get("/parcial").status == 200
-        })
-        .await;
+        let draft = Draft {
+            slug: TESTE,
+            title: "Quem deve sair da casa?",
+            candidates,
+        };
+        program.create(&draft).await;
         program
+    }
+
+    /// Opens another poll, which the bare addresses mean from then on.
+    pub(crate) async fn open_another(&self, draft: &Draft<'_>) {
+        self.create(draft).await;
+        self.run(&["poll", "open", draft.slug]);
+        let means_it = || {
+            let poll = self.get("/parcial").body;
+            poll["poll"] == draft.slug && poll["estado"] == "aberto"
+        };
+        eventually("the bare addresses mean the other poll", means_it).await;
+    }
+
+    async fn create(&self, draft: &Draft<'_>) {
+        let file = self.folder.path().join(format!("{}.toml", draft.slug));
+        std::fs::write(&file, poll_file(draft)).unwrap();
+        self.run(&["poll", "create", &file.display().to_string()]);
+        let partial = format!("/p/{}/parcial", draft.slug);
+        eventually("the poll is known", || self.get(&partial).status == 200).await;
     }
 
     async fn ready(&self) {
@@ -76,22 +103,22 @@ impl Program {
     }
 
     pub(crate) fn open(&self) {
-        self.run(&["poll", "open", "teste"]);
+        self.run(&["poll", "open", TESTE]);
     }
 
     pub(crate) fn close(&self) {
-        self.run(&["poll", "close", "teste"]);
+        self.run(&["poll", "close", TESTE]);
     }
 
     /// Waits until its state is as named.
     pub(crate) async fn until_state(&self, state: &str) {
-        let reached = || self.get("/parcial").body["estado"] == state;
+        let reached = || self.get("/p/teste/parcial").body["estado"] == state;
         eventually(&format!("the poll is {state}"), reached).await;
     }
 
     /// Waits until voters are told when it ends.
     pub(crate) async fn until_end_is_known(&self) {
-        let known = || self.get("/parcial").body["encerra_em"].is_string();
+        let known = || self.get("/p/teste/parcial").body["encerra_em"].is_string();
         eventually("the end of the poll is known", known).await;
     }
 
@@ -109,18 +136,30 @@ impl Program {
 
     /// Votes from outside any browser.
     pub(crate) fn vote(&self, number: u8) {
-        let answer = http::post(self.address, "/votar", &json!({"voto": number})).unwrap();
+        self.vote_in(TESTE, number);
+    }
+
+    /// The same, in the poll of this name.
+    pub(crate) fn vote_in(&self, poll: &str, number: u8) {
+        let path = format!("/p/{poll}/votar");
+        let answer = http::post(self.address, &path, &json!({"voto": number})).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
     /// Waits until every vote answered before the call has its outcome, and says how many are
     /// counted, in the poll's order.
     pub(crate) async fn settled_votes(&self) -> Vec<u64> {
+        self.settled_votes_of(TESTE).await
+    }
+
+    /// The same, in the poll of this name.
+    pub(crate) async fn settled_votes_of(&self, poll: &str) -> Vec<u64> {
+        let path = format!("/p/{poll}/total");
         // The first reading after the call may have begun before it; the second has not.
-        let first = self.reading_after(UnixMillis(now_ms())).await;
-        let mut total = self.reading_after(read_at(&first)).await;
+        let first = self.reading_after(&path, UnixMillis(now_ms())).await;
+        let mut total = self.reading_after(&path, read_at(&first)).await;
         while total["contas"]["em_voo"] != 0 {
-            total = self.reading_after(read_at(&total)).await;
+            total = self.reading_after(&path, read_at(&total)).await;
         }
         let candidates = total["candidatos"].as_array().unwrap();
         candidates
@@ -129,11 +168,11 @@ impl Program {
             .collect()
     }
 
-    /// The first `/total` whose numbers are younger than `instant`.
-    async fn reading_after(&self, instant: UnixMillis) -> Value {
+    /// The first totals whose numbers are younger than `instant`.
+    async fn reading_after(&self, path: &str, instant: UnixMillis) -> Value {
         let mut total = Value::Null;
         let is_younger = || {
-            total = self.get("/total").body;
+            total = self.get(path).body;
             read_at(&total) > instant
         };
         eventually("the numbers are read again", is_younger).await;
@@ -142,7 +181,7 @@ impl Program {
 
     /// One account of the conservation law.
     pub(crate) fn account(&self, name: &str) -> Value {
-        self.get("/total").body["contas"][name].clone()
+        self.get("/p/teste/total").body["contas"][name].clone()
     }
 }
 
@@ -173,9 +212,9 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-fn poll_file(candidates: &[&str]) -> String {
-    let mut text = "slug = \"teste\"\ntitle = \"Quem deve sair da casa?\"\n".to_owned();
-    for (number, name) in (1..).zip(candidates) {
+fn poll_file(draft: &Draft<'_>) -> String {
+    let mut text = format!("slug = \"{}\"\ntitle = \"{}\"\n", draft.slug, draft.title);
+    for (number, name) in (1..).zip(draft.candidates) {
         let _ = writeln!(
             text,
             "\n[[candidates]]\nnumber = {number}\nname = \"{name}\""

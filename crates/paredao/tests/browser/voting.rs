@@ -207,7 +207,8 @@ async fn a_vote_after_the_end_gets_a_notice_and_a_way_to_the_numbers() {
     browser
         .until("document.activeElement?.id === 'problem-title'")
         .await;
-    assert_eq!(browser.text("#problem-results").await, "VER O RESULTADO");
+    assert_eq!(browser.text("#problem-results").await, "VER OS NÚMEROS");
+    assert_eq!(browser.text(".foot").await, "", "nobody is invited to vote");
     browser.screenshot("closed-360").await;
     assert_eq!(program.settled_votes().await, [0, 0]);
 
