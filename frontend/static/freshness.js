@@ -2,12 +2,9 @@
 
 import { age } from "./format.js";
 
-/** Silence on an open stream after which the page asks whether anybody is still there. */
-export const SILENCE_MS = 12_000;
-
 /**
- * `link` is "live", "lost", "connecting" or "done" (final: nothing will change any more).
- * Returns the mark beside the verdict and the age beside the time.
+ * `link` is a state of the page's `PollLink`. Returns the mark beside the verdict and the age
+ * beside the time.
  */
 export function freshness({ link, dataAsOf, now }) {
   const old = age(now - Date.parse(dataAsOf));
@@ -16,6 +13,11 @@ export function freshness({ link, dataAsOf, now }) {
       return { mark: "Ao vivo", age: old };
     case "connecting":
       return { mark: "Conectando…", age: old };
+    case "asking":
+      return {
+        mark: "Sem transmissão ao vivo",
+        age: `${old}. Atualizamos a cada poucos segundos.`,
+      };
     case "lost":
       return {
         mark: "Sem conexão",

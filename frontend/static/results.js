@@ -3,10 +3,9 @@
 import { documentArrival, serverClock } from "./clock.js";
 import { offerElsewhere } from "./elsewhere.js";
 import { votes } from "./format.js";
-import { SILENCE_MS, freshness } from "./freshness.js";
+import { freshness } from "./freshness.js";
+import { PollLink } from "./live.js";
 import { showDataTime, showPartials } from "./partials.js";
-import { baseOf } from "./poll.js";
-import { backoff } from "./retry.js";
 
 const main = document.querySelector("main");
 const { base, agora } = main.dataset;
@@ -15,107 +14,76 @@ const find = (selector) => main.querySelector(selector);
 
 const PHASES = {
   agendado: "A votação ainda não começou.",
-  aberto: "A votação está aberta. Os números mudam a cada segundo.",
+  aberto: "A votação está aberta. Os números mudam enquanto os votos chegam.",
   encerrado: "A votação está encerrada. Os últimos votos ainda estão sendo conferidos.",
   final: "A votação está encerrada e conferida.",
 };
 
-let link = "connecting";
 let dataAsOf = find(".data-time").dateTime;
-let heardAt = performance.now();
-let failures = 0;
-let stream = null;
-
-if (main.dataset.estado !== "aberto") offerElsewhere(base, find("#elsewhere"));
-listen();
+const link = new PollLink(base, { numbers: take, final: finish, change: announceLink });
 const ticker = setInterval(tick, 1000);
-tick();
+followState(main.dataset.estado);
+showFreshness();
 
-/**
- * A broken stream is made anew here, after a wait with jitter: left to itself EventSource brings
- * everybody back at the same instant, and after an error answer nobody.
- */
-function listen() {
-  stream = new EventSource(`${base}/eventos`);
-  stream.addEventListener("open", () => changeLink("live"));
-  stream.addEventListener("parcial", (event) => take(JSON.parse(event.data)));
-  stream.addEventListener("final", (event) => finish(JSON.parse(event.data)));
-  stream.addEventListener("error", () => {
-    changeLink("lost");
-    listenLater();
-  });
-}
-
-function listenLater() {
-  stream.close();
-  failures += 1;
-  setTimeout(listen, 500 + backoff(failures + 1));
+function tick() {
+  link.tick();
+  showFreshness();
 }
 
 function take(poll) {
-  if (baseOf(poll) !== base) return;
-  heardAt = performance.now();
-  failures = 0;
   clock.hear(poll.dados_de);
   dataAsOf = poll.dados_de;
-  main.dataset.estado = poll.estado;
-  find("#phase-text").textContent = PHASES[poll.estado] ?? "";
-  document.querySelector(".nav-link").hidden = poll.estado !== "aberto";
-  if (poll.estado !== "aberto") offerElsewhere(base, find("#elsewhere"));
+  followState(poll.estado);
   showPartials(main, poll.parciais);
   showDataTime(main, dataAsOf);
   showFreshness();
 }
 
-function finish(poll) {
-  stream.close();
-  clearInterval(ticker);
-  link = "done";
-  take(poll);
-  const total = find(".grand-total");
-  total.hidden = false;
-  total.querySelector(".grand-total-number").textContent = votes(poll.total);
-  find("#verdict").textContent = "Resultado final";
-  find("#verdict").classList.add("chip-final");
+function followState(state) {
+  main.dataset.estado = state;
+  setText(find("#phase-text"), PHASES[state] ?? "");
+  document.querySelector(".nav-link").hidden = state !== "aberto";
+  if (state !== "aberto") offerElsewhere(base, find("#elsewhere"));
+  if (state === "final") showVerdict();
+}
+
+/** Shares that are final may be known some seconds before the exact numbers. */
+function showVerdict() {
+  const verdict = find("#verdict");
+  if (verdict.classList.contains("chip-final")) return;
+  verdict.textContent = "Resultado final";
+  verdict.classList.add("chip-final");
   document.title = document.title.replace("Parcial", "Resultado final");
   announce("Resultado final.");
 }
 
-function changeLink(next) {
-  if (next === link) return;
-  if (next === "lost") announce("Conexão perdida. Os números na tela podem estar velhos.");
-  if (next === "live" && link === "lost") announce("Conexão de volta. Números ao vivo.");
-  link = next;
-  heardAt = performance.now();
+function finish(poll) {
+  clearInterval(ticker);
+  take(poll);
+  const total = find(".grand-total");
+  total.hidden = false;
+  total.querySelector(".grand-total-number").textContent = votes(poll.total);
+}
+
+function announceLink(state, before) {
+  if (isFinal()) return;
+  if (state === "lost") announce("Conexão perdida. Os números na tela podem estar velhos.");
+  if (state === "asking") announce("Sem transmissão ao vivo. Os números são atualizados a cada poucos segundos.");
+  if (state === "live" && before !== "connecting") announce("Números ao vivo de novo.");
   showFreshness();
 }
 
-function tick() {
-  showFreshness();
-  if (link === "live" && performance.now() - heardAt > SILENCE_MS) probe();
-}
-
-/** A connection can die without a word; a stream that is silent for long is asked about. */
-async function probe() {
-  heardAt = performance.now();
-  try {
-    const response = await fetch(`${base}/parcial`, {
-      cache: "no-store",
-      signal: AbortSignal.timeout(5000),
-    });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    if (link !== "done") take(await response.json());
-  } catch {
-    changeLink("lost");
-    listenLater();
-  }
-}
-
+/** Final numbers do not age, whatever becomes of the link. */
 function showFreshness() {
-  const { mark, age } = freshness({ link, dataAsOf, now: clock.now() });
-  main.dataset.ligacao = link;
+  const state = isFinal() ? "done" : link.state;
+  const { mark, age } = freshness({ link: state, dataAsOf, now: clock.now() });
+  main.dataset.ligacao = state;
   setText(find("#link-state"), mark);
   setText(find("#data-age"), age);
+}
+
+function isFinal() {
+  return main.dataset.estado === "final";
 }
 
 /** Unchanged text is left alone, so that nothing is read out or painted for nothing. */

@@ -74,7 +74,7 @@ function withTrial({ inDoubt, wasAnswered, attempts }, reply, triedMs) {
 }
 
 /** Time since the call, by whichever clock ran further: one of them may stop while a phone sleeps. */
-export function stopwatch(wall = Date.now, steady = () => performance.now()) {
+export function stopwatch(wall = () => Date.now(), steady = () => performance.now()) {
   const [wallStart, steadyStart] = [wall(), steady()];
   return () => Math.max(wall() - wallStart, steady() - steadyStart);
 }

@@ -177,6 +177,7 @@ const FILES: &[(&str, &[u8])] = files![
     "favicon.svg",
     "format.js",
     "freshness.js",
+    "live.js",
     "paredao.css",
     "partials.js",
     "poll.js",

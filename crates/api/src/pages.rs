@@ -144,11 +144,12 @@ const VOTE_MODULES: [&str; 10] = [
 ];
 
 /// Modules that `results.js` imports.
-const RESULTS_MODULES: [&str; 7] = [
+const RESULTS_MODULES: [&str; 8] = [
     "clock.js",
     "elsewhere.js",
     "format.js",
     "freshness.js",
+    "live.js",
     "partials.js",
     "poll.js",
     "retry.js",

@@ -212,7 +212,133 @@ async function numbers() {
     const dataAsOf = "1970-01-01T00:00:00.000Z";
     equal(freshness({ link: "live", dataAsOf, now: 3000 }), { mark: "Ao vivo", age: "há 3 s" });
     holds(freshness({ link: "lost", dataAsOf, now: 3000 }).age.includes("Podem ter mudado"), "no warning");
+    holds(!freshness({ link: "asking", dataAsOf, now: 3000 }).mark.startsWith("Ao vivo"), "asked for is not live");
     equal(freshness({ link: "done", dataAsOf, now: 3000 }), { mark: "", age: "" });
+  });
+}
+
+/** A page's link in a world where time passes by the second and streams say what they are told. */
+async function staged() {
+  const { PollLink } = await import(`${files}/live.js`);
+  const state = { now: 0, streams: [], questions: 0, heard: [], changes: [], answer: null };
+  const world = {
+    open(address) {
+      const stream = new EventTarget();
+      Object.assign(stream, { address, readyState: 0, close: () => { stream.readyState = 2; } });
+      state.streams.push(stream);
+      return stream;
+    },
+    ask: async () => { state.questions += 1; return state.answer; },
+    stopwatch: () => { const start = state.now; return () => state.now - start; },
+    random: () => 0.5,
+  };
+  const hear = {
+    numbers: (poll) => state.heard.push(poll.estado),
+    final: (poll) => state.heard.push(`final ${poll.total}`),
+    change: (to) => state.changes.push(to),
+  };
+  const link = new PollLink("/p/teste", hear, world);
+  return { state, link, ...stageDirections(state, link) };
+}
+
+function stageDirections(state, link) {
+  const open = () => state.streams.filter((stream) => stream.readyState !== 2);
+  const says = (type, data, stream = state.streams.at(-1)) =>
+    stream.dispatchEvent(new MessageEvent(type, { data: JSON.stringify({ poll: "teste", estado: "aberto", ...data }) }));
+  const breaks = (stream = state.streams.at(-1)) => stream.dispatchEvent(new Event("error"));
+  const refuses = (stream = state.streams.at(-1)) => { stream.readyState = 2; breaks(stream); };
+  const pass = async (seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      state.now += 1000;
+      link.tick();
+      // What was answered meanwhile is heard before the next second.
+      await new Promise((resolve) => setTimeout(resolve));
+      holds(open().length <= 1, `${open().length} streams are open`);
+    }
+  };
+  return { open, says, breaks, refuses, pass };
+}
+
+async function links() {
+  const { SILENCE_MS } = await import(`${files}/live.js`);
+  await test("a stream is live from its first word on, and only about its own poll", async () => {
+    const { state, link, says } = await staged();
+    equal([link.state, state.streams[0].address], ["connecting", "/p/teste/eventos"]);
+    says("parcial", { poll: "outra" });
+    says("final", { poll: "outra", total: 9 });
+    equal([link.state, state.heard], ["connecting", []]);
+    says("parcial");
+    equal([link.state, state.heard], ["live", ["aberto"]]);
+  });
+  await test("a live stream that falls silent is left and made anew, once", async () => {
+    const { state, link, says, open, pass } = await staged();
+    says("parcial");
+    await pass(SILENCE_MS / 1000 - 1);
+    equal([link.state, state.streams.length], ["live", 1]);
+    await pass(1);
+    equal([link.state, open().length], ["lost", 0]);
+    await pass(3);
+    equal([state.streams.length, open().length], [2, 1]);
+    says("parcial");
+    equal(state.changes, ["live", "lost", "live"]);
+  });
+  await test("errors on top of each other bring one new stream", async () => {
+    const { state, says, breaks, pass } = await staged();
+    says("parcial");
+    const first = state.streams[0];
+    breaks(first);
+    breaks(first);
+    says("parcial", {}, first);
+    equal(state.changes, ["live", "lost"]);
+    await pass(3);
+    equal(state.streams.length, 2);
+  });
+  await test("who is refused a stream asks, and tries for a stream within a minute or so", async () => {
+    const { state, link, says, refuses, pass } = await staged();
+    state.answer = { poll: "teste", estado: "aberto" };
+    refuses();
+    await pass(21);
+    equal([link.state, state.streams.length], ["asking", 1]);
+    holds(state.questions >= 3 && state.questions <= 7, `${state.questions} questions`);
+    await pass(35);
+    equal(state.streams.length, 2);
+    says("parcial");
+    const asked = state.questions;
+    await pass(20);
+    equal([link.state, state.questions], ["live", asked]);
+  });
+  await test("a stream that never speaks is as good as refused", async () => {
+    const { state, link, open, pass } = await staged();
+    state.answer = { poll: "teste", estado: "aberto" };
+    await pass(12);
+    equal([link.state, open().length, state.heard[0]], ["asking", 0, "aberto"]);
+  });
+  await test("a question without an answer is a lost connection", async () => {
+    const { state, link, refuses, pass } = await staged();
+    refuses();
+    await pass(1);
+    equal([link.state, state.questions], ["lost", 1]);
+    await pass(5);
+    equal(state.streams.length, 2);
+  });
+  await test("an end that was asked about is heard exactly from a stream soon", async () => {
+    const { state, link, says, refuses, pass } = await staged();
+    state.answer = { poll: "teste", estado: "final" };
+    refuses();
+    await pass(9);
+    equal(state.streams.length, 2);
+    says("final", { estado: "final", total: 7 });
+    equal([link.state, state.heard.at(-1)], ["done", "final 7"]);
+  });
+  await test("after the end nothing is opened, asked, heard or told any more", async () => {
+    const { state, says, breaks, open, pass } = await staged();
+    says("parcial");
+    says("final", { estado: "final", total: 3 });
+    breaks();
+    says("parcial");
+    await pass(120);
+    equal([state.streams.length, open().length, state.questions], [1, 0, 0]);
+    equal([state.changes, state.heard], [["live", "done"], ["aberto", "final 3"]]);
   });
 }
 
@@ -257,7 +383,7 @@ async function words() {
   });
 }
 
-const suites = [formats, backoffs, retries, stopwatches, ballots, clocks, numbers, words];
+const suites = [formats, backoffs, retries, stopwatches, ballots, clocks, numbers, links, words];
 suites
   .reduce((before, suite) => before.then(suite), Promise.resolve())
   .catch((error) => failures.push(String(error)))

@@ -1,11 +1,19 @@
 //! A line between browser and program that a test can cut.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// What the program says to whom it has no event stream for, as far as a browser is told of it.
+const NO_STREAM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
+/// A connection that never asked for a stream is never silenced.
+const NO_STREAM_YET: u64 = u64::MAX;
 
 /// What the line does with what is sent over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +26,15 @@ pub(crate) enum Line {
     LosesAnswers,
     /// Takes requests and keeps them until it is open again.
     Holds,
+    /// Answers that there is no event stream to be had; carries everything else.
+    RefusesStreams,
 }
 
 pub(crate) struct Relay {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    /// How often streams were silenced.
+    silence: watch::Sender<u64>,
     accepting: JoinHandle<()>,
 }
 
@@ -31,10 +43,12 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (line, seen) = watch::channel(Line::Open);
-        let accepting = tokio::spawn(accept(listener, server, seen));
+        let (silence, heard) = watch::channel(0);
+        let accepting = tokio::spawn(accept(listener, server, seen, heard));
         Self {
             address,
             line,
+            silence,
             accepting,
         }
     }
@@ -46,6 +60,11 @@ impl Relay {
     pub(crate) fn turn(&self, line: Line) {
         self.line.send_replace(line);
     }
+
+    /// From now on nothing comes over the event streams that are open, and neither end is told.
+    pub(crate) fn silence_streams(&self) {
+        self.silence.send_modify(|times| *times += 1);
+    }
 }
 
 impl Drop for Relay {
@@ -54,44 +73,96 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, line: watch::Receiver<Line>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    line: watch::Receiver<Line>,
+    silence: watch::Receiver<u64>,
+) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(carry(client, server, line.clone()));
+        let connection = Connection {
+            line: line.clone(),
+            silence: silence.clone(),
+            stream_since: AtomicU64::new(NO_STREAM_YET),
+        };
+        tokio::spawn(connection.carry(client, server));
     }
 }
 
-/// Carries one connection until either side closes it or the line is cut.
-async fn carry(client: TcpStream, server: SocketAddr, mut line: watch::Receiver<Line>) {
-    let Ok(upstream) = TcpStream::connect(server).await else {
-        return;
-    };
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = upstream.into_split();
-    let mut held = line.clone();
-    let answering = line.clone();
-    let requests = async {
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-            let _ = held.wait_for(|line| *line != Line::Holds).await;
-            if to_server.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
+struct Connection {
+    line: watch::Receiver<Line>,
+    silence: watch::Receiver<u64>,
+    /// How often streams had been silenced when this connection became one.
+    stream_since: AtomicU64,
+}
+
+/// How the requests of a connection end.
+enum Requests {
+    /// The client has no more, or the program takes no more.
+    Over,
+    /// The line answers the last one itself.
+    Refused,
+}
+
+impl Connection {
+    /// Carries until either side closes or the line is cut.
+    async fn carry(self, client: TcpStream, server: SocketAddr) {
+        let Ok(upstream) = TcpStream::connect(server).await else {
+            return;
+        };
+        let (from_client, mut to_client) = client.into_split();
+        let (from_server, to_server) = upstream.into_split();
+        let mut line = self.line.clone();
+        let ended = tokio::select! {
+            // First of all, or a request could slip through a line that is cut.
+            biased;
+            _ = line.wait_for(|line| *line == Line::Cut) => Requests::Over,
+            ended = self.requests(from_client, to_server) => ended,
+            () = self.answers(from_server, &mut to_client) => Requests::Over,
+        };
+        if matches!(ended, Requests::Refused) {
+            let _ = to_client.write_all(NO_STREAM).await;
         }
-    };
-    let answers = async {
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            let lost = *answering.borrow() == Line::LosesAnswers;
-            if lost || to_client.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        // First of all, or a request could slip through a line that is cut.
-        biased;
-        _ = line.wait_for(|line| *line == Line::Cut) => {}
-        () = requests => {}
-        () = answers => {}
     }
+
+    async fn requests(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Requests {
+        let mut line = self.line.clone();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            let _ = line.wait_for(|line| *line != Line::Holds).await;
+            let part = &buffer[..read];
+            if asks_for_a_stream(part) {
+                if *line.borrow() == Line::RefusesStreams {
+                    return Requests::Refused;
+                }
+                let silenced = *self.silence.borrow();
+                self.stream_since.store(silenced, Ordering::Relaxed);
+            }
+            if to.write_all(part).await.is_err() {
+                break;
+            }
+        }
+        Requests::Over
+    }
+
+    async fn answers(&self, mut from: OwnedReadHalf, to: &mut OwnedWriteHalf) {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            if *self.line.borrow() == Line::LosesAnswers {
+                return;
+            }
+            if self.stream_since.load(Ordering::Relaxed) < *self.silence.borrow() {
+                continue;
+            }
+            if to.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Browsers send the head of a request in one piece.
+fn asks_for_a_stream(part: &[u8]) -> bool {
+    let line = part.split(|&byte| byte == b'\r').next();
+    line.is_some_and(|line| line.ends_with(b"/eventos HTTP/1.1"))
 }

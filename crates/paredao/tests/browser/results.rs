@@ -68,6 +68,64 @@ async fn numbers_that_may_be_old_say_so_until_the_line_is_back() {
         .await;
 }
 
+/// Makes the page believe that time has passed, as after a phone's sleep.
+const LATER: &str = "const real = Date.now; Date.now = () => real() + 30_000";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_died_without_a_word_is_made_anew_and_brings_the_end() {
+    let program = Program::with_poll(&THREE).await;
+    let relay = Relay::before(program.address()).await;
+    let browser = Chromium::start(PHONE).await;
+    browser.visit(relay.address(), "/resultado").await;
+    browser.until_text("#link-state", "Ao vivo").await;
+
+    relay.silence_streams();
+    program.vote(2);
+    program.settled_votes().await;
+    assert_eq!(
+        browser.text(".bar[data-numero=\"2\"] .bar-percent").await,
+        "0,00%",
+        "the stream is dead"
+    );
+    browser.script(LATER).await;
+    browser
+        .until_text(".bar[data-numero=\"2\"] .bar-percent", "100,00%")
+        .await;
+    program.close();
+    browser.until_text("#phase-text", "encerrada").await;
+    browser.until_text(".grand-total", "1 VOTO").await;
+    browser.until_text("#verdict", "RESULTADO FINAL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_stream_the_page_asks_says_so_and_still_ends_with_exact_numbers() {
+    let program = Program::with_poll(&THREE).await;
+    let relay = Relay::before(program.address()).await;
+    relay.turn(Line::RefusesStreams);
+    let browser = Chromium::start(PHONE).await;
+    browser.visit(relay.address(), "/resultado").await;
+    browser
+        .until_text("#link-state", "Sem transmissão ao vivo")
+        .await;
+    program.vote(3);
+    browser
+        .until_text(".bar[data-numero=\"3\"] .bar-percent", "100,00%")
+        .await;
+    browser
+        .until_text("#data-age", "a cada poucos segundos")
+        .await;
+    browser.assert_fits().await;
+    browser.screenshot("resultado-360-asking").await;
+
+    program.close();
+    program.until_state("encerrado").await;
+    program.until_state("final").await;
+    browser.until_text("#verdict", "RESULTADO FINAL").await;
+    assert_eq!(browser.text("#link-state").await, "", "it ages no more");
+    relay.turn(Line::Open);
+    browser.until_text(".grand-total", "1 VOTO").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn results_need_no_javascript() {
     let program = Program::with_poll(&THREE).await;
