@@ -20,7 +20,8 @@ pub use catalogue::{Entry, Kind, Unit};
 pub use document::document;
 pub use family::{AgeGauge, CountGauge, CountGauges, CounterGrid, Counters, Family, Histograms};
 pub use label::{
-    Account, AppendFailure, Label, PollState, Route, Stage, StatusClass, Term, VoteOutcome,
+    Account, AppendFailure, ConnectionFailure, Label, PollState, Route, Stage, StatusClass, Term,
+    VoteOutcome,
 };
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -74,6 +75,10 @@ metrics! {
     http_request_seconds: Histograms<Route> = "paredao_http_request_duration_seconds" in Seconds;
     /// Event streams that are open.
     sse_streams: CountGauge = "paredao_http_event_streams" in Count;
+    /// Event streams that found no place.
+    sse_streams_refused: IntCounter = "paredao_http_event_streams_refused_total" in Count;
+    /// Connections that ended otherwise than in good order.
+    connection_failures: Counters<ConnectionFailure> = "paredao_http_connection_failures_total" in Count;
 
     /// Requests to vote by how they ended.
     votes: Counters<VoteOutcome> = "paredao_votes_total" in Count;
@@ -100,7 +105,7 @@ metrics! {
     log_bytes: CountGauge = "paredao_log_bytes" in Bytes;
     /// Age of the oldest batch that is not acknowledged; 0 when there is none.
     log_oldest_age_seconds: Gauge = "paredao_log_oldest_age_seconds" in Seconds;
-    /// Damaged regions of the log that were found and set aside.
+    /// Damaged regions of the log that were found and set aside since the process started.
     log_damaged_regions: CountGauge = "paredao_log_damaged_regions" in Count;
 
     /// Batches taken off the log, repeated ones included.
@@ -126,6 +131,8 @@ metrics! {
     conservation: CountGauges<Term> = "paredao_conservation_votes" in Count;
     /// Accepted votes that are nowhere (positive) or votes that nobody accepted (negative).
     conservation_difference: IntGauge = "paredao_conservation_difference_votes" in Count;
+    /// Age of the reading that those terms and their difference are of.
+    conservation_age: AgeGauge = "paredao_conservation_age_seconds" in Seconds;
     /// Age of the snapshot from which readers are answered.
     snapshot_age: AgeGauge = "paredao_snapshot_age_seconds" in Seconds;
     /// Polls by state.

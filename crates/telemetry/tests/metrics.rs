@@ -108,7 +108,8 @@ fn names_say_their_kind_and_unit() {
 #[test]
 fn no_label_is_about_a_voter_or_a_choice() {
     let known = [
-        "account", "kind", "outcome", "route", "stage", "state", "status", "term", "version",
+        "account", "kind", "outcome", "reason", "route", "stage", "state", "status", "term",
+        "version",
     ];
     let used: BTreeSet<&str> = catalogue()
         .iter()

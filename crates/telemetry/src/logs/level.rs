@@ -9,6 +9,9 @@ use tracing_subscriber::filter::Targets;
 
 /// Targets of this program start so; everything else is a library.
 const OWN_TARGETS: &str = "paredao";
+/// Calls it an error when a client says what is no HTTP, a line each: whoever likes could fill the
+/// log. `paredao_http_connection_failures_total` counts them.
+const AT_CLIENTS_MERCY: &str = "actix_http";
 
 /// What a wrong setting of levels is answered with; the operator sees it.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
@@ -21,7 +24,7 @@ pub struct LevelsError(String);
 /// `info`, `debug`, `info,paredao_intake=debug,actix_http=debug`.
 ///
 /// Libraries speak from `warn` up unless a target names them: their lower levels are about
-/// themselves, and some carry addresses.
+/// themselves, and some carry addresses. `actix_http` says nothing unless it is named.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Levels {
     own: LevelFilter,
@@ -33,6 +36,7 @@ impl Levels {
         Targets::new()
             .with_default(self.own.min(LevelFilter::WARN))
             .with_target(OWN_TARGETS, self.own)
+            .with_target(AT_CLIENTS_MERCY, LevelFilter::OFF)
             .with_targets(self.targets.iter().cloned())
     }
 }
@@ -97,10 +101,18 @@ mod tests {
     #[test]
     fn a_level_alone_is_the_programs_and_leaves_libraries_at_warn() {
         assert!(shows("debug", "paredao_intake::engine", Level::DEBUG));
-        assert!(!shows("debug", "actix_http::h1", Level::INFO));
-        assert!(shows("debug", "actix_http::h1", Level::WARN));
-        assert!(!shows("error", "actix_http::h1", Level::WARN));
+        assert!(!shows("debug", "actix_web::app", Level::INFO));
+        assert!(shows("debug", "actix_web::app", Level::WARN));
+        assert!(!shows("error", "actix_web::app", Level::WARN));
         assert!(!shows("off", "paredao_intake", Level::ERROR));
+    }
+
+    #[test]
+    fn what_clients_can_say_at_will_is_silent_until_it_is_named() {
+        assert!(!shows("debug", "actix_http::h1::dispatcher", Level::ERROR));
+        for named in ["info,actix_http=error", "info,actix_http::h1=error"] {
+            assert!(shows(named, "actix_http::h1::dispatcher", Level::ERROR));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::label::{
-    Account, AppendFailure, Label, PollState, Route, Stage, StatusClass, Term, VoteOutcome,
+    Account, AppendFailure, ConnectionFailure, Label, PollState, Route, Stage, StatusClass, Term,
+    VoteOutcome,
 };
 use super::{Entry, catalogue};
 
@@ -52,10 +53,11 @@ fn metric_row(entry: &Entry) -> String {
     )
 }
 
-fn label_rows() -> [String; 8] {
+fn label_rows() -> [String; 9] {
     [
         label_row::<Route>(),
         label_row::<StatusClass>(),
+        label_row::<ConnectionFailure>(),
         label_row::<VoteOutcome>(),
         label_row::<Stage>(),
         label_row::<AppendFailure>(),

@@ -109,6 +109,18 @@ impl StatusClass {
 }
 
 labels! {
+    /// Why a connection ended.
+    ConnectionFailure as "reason" {
+        /// What came was no HTTP, or a head beyond all limits.
+        NotHttp = "not_http",
+        /// The client stopped halfway, or no longer read.
+        Stalled = "stalled",
+        /// It was broken off.
+        Broken = "broken",
+    }
+}
+
+labels! {
     /// How a request to vote ended.
     VoteOutcome as "outcome" {
         /// Durable, answered with a receipt.
@@ -234,6 +246,7 @@ mod tests {
     fn no_label_repeats_a_value_and_positions_follow_the_list() {
         check::<Route>();
         check::<StatusClass>();
+        check::<ConnectionFailure>();
         check::<VoteOutcome>();
         check::<Stage>();
         check::<AppendFailure>();
