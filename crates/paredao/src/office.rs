@@ -97,6 +97,7 @@ impl Office {
             oldest: status.oldest.map(|at| at.rfc3339(UtcOffset::BRASILIA)),
             bytes: status.bytes,
             consumed: status.consumed,
+            damaged: status.damaged,
         }))
     }
 

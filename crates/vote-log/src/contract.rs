@@ -73,9 +73,18 @@ pub struct LogStatus {
     pub consumed: bool,
     /// The highest cumulative count of each incarnation that the kept batches name.
     pub cut: Vec<(Incarnation, u64)>,
+    /// Damaged regions that were found since the log was opened, each once.
+    pub damaged: u64,
 }
 
 /// The durable queue.
+///
+/// Deliveries come at least once and in any order, but for one promise on which results stand:
+/// **what was confirmed before a barrier was appended is delivered before that barrier.** Each batch
+/// that had been confirmed when [`VoteLog::append`] was called with the barrier is acknowledged
+/// already, or is handed out by a subscription before that one hands out the barrier. So whoever
+/// applies in this order has applied all votes that were answered with success before the barrier
+/// was sent, and a result that is declared final by it lacks none of them.
 #[async_trait]
 pub trait VoteLog: Send + Sync + 'static {
     /// Makes a batch durable. Resolves when it is, never before.

@@ -196,11 +196,12 @@ fn finality(poll: &PollReport) -> String {
 
 fn vote_log(log: &VoteLogReport) -> String {
     format!(
-        "waiting   {} votes in {} batches\noldest    {}\nkept      {} bytes, applied batches included\nconsumer  {}\n",
+        "waiting   {} votes in {} batches\noldest    {}\nkept      {} bytes, applied batches included\ndamaged   {} regions found since it was opened\nconsumer  {}\n",
         log.votes,
         log.batches,
         or_dash(log.oldest.as_deref()),
         log.bytes,
+        log.damaged,
         if log.consumed { "at work" } else { "none" },
     )
 }

@@ -262,6 +262,8 @@ pub(crate) struct VoteLogReport {
     pub(crate) bytes: u64,
     /// Whether somebody consumes.
     pub(crate) consumed: bool,
+    /// Damaged regions found since the log was opened.
+    pub(crate) damaged: u64,
 }
 
 /// A dead letter.

@@ -67,6 +67,7 @@ fn a_damaged_batch_is_set_aside_named_and_written_off_before_the_result_is_final
         (&2.into(), &1.into())
     );
 
+    assert_eq!(home.json(&["vote-log", "status"])["damaged"], 1);
     let listed = letters(&home);
     assert_eq!(listed.len(), 1);
     let letter = &listed[0];

@@ -41,12 +41,15 @@ pub(super) struct Index {
     epoch: Epoch,
     consumer: Consumer,
     life: Life,
+    /// Damaged regions found so far, in segments that are gone as well.
+    damaged: u64,
 }
 
 impl Index {
     /// The index of a log that was just opened: all these segments are written for good.
     pub(super) fn new(segments: BTreeMap<Sequence, Segment>) -> Self {
         Self {
+            damaged: segments.values().map(Segment::damaged).sum(),
             segments,
             active: None,
             epoch: Epoch::default(),
@@ -117,6 +120,16 @@ impl Index {
             })
     }
 
+    /// Notes a damaged region that was read. It may have been read before, or when the log was
+    /// opened; damage that came since is new.
+    pub(super) fn note_damage(&mut self, sequence: Sequence, start: u32) {
+        if let Some(segment) = self.segments.get_mut(&sequence)
+            && segment.note_damage(start)
+        {
+            self.damaged += 1;
+        }
+    }
+
     pub(super) fn acknowledge(&mut self, sequence: Sequence, stretch: &Stretch) {
         if let Some(segment) = self.segments.get_mut(&sequence) {
             segment.acknowledge(stretch);
@@ -155,6 +168,7 @@ impl Index {
             bytes: self.segments.values().map(|s| u64::from(s.end())).sum(),
             consumed: self.consumer == Consumer::Subscribed,
             cut: cut.into_iter().collect(),
+            damaged: self.damaged,
         }
     }
 }

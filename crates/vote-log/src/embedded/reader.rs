@@ -33,6 +33,10 @@ impl Found {
             Self::Unreadable(_) => None,
         }
     }
+
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Self::Batch(..))
+    }
 }
 
 /// One delivery's worth of a segment.

@@ -150,6 +150,9 @@ fn take_in(segment: &mut Segment, item: &Item) {
     let envelope = item.found.envelope();
     let stretch = Stretch::new(item.start, item.end, envelope.as_ref());
     segment.extend(&stretch, envelope.as_ref());
+    if !item.found.is_whole() {
+        segment.note_damage(item.start);
+    }
 }
 
 /// Reads a segment of which nobody has said where it ends, and cuts it there.
@@ -186,8 +189,7 @@ fn write_again(reader: &mut SegmentReader, start: u32, end: u32) -> io::Result<(
 
 /// The item as it is to be delivered, or nothing if the segment ends before it.
 fn judge(reader: &mut SegmentReader, item: Item, limit: u32) -> io::Result<Option<Item>> {
-    let is_whole = matches!(item.found, Found::Batch(..));
-    if is_whole || reader.next_header(item.end, limit)?.is_some() {
+    if item.found.is_whole() || reader.next_header(item.end, limit)?.is_some() {
         return Ok(Some(item));
     }
     let written = reader.bytes(item.start..item.end, limit)?;

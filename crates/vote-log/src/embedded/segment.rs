@@ -1,6 +1,6 @@
 //! What is kept in memory of one segment: how far it is acknowledged and what waits in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paredao_domain::{Envelope, Incarnation, Minute};
 
@@ -73,6 +73,8 @@ pub(super) struct Segment {
     acked_beyond: BTreeMap<u32, u32>,
     waiting: Waiting,
     cut: BTreeMap<Incarnation, u64>,
+    /// Where damaged regions begin that were found.
+    damaged: BTreeSet<u32>,
 }
 
 impl Default for Segment {
@@ -83,6 +85,7 @@ impl Default for Segment {
             acked_beyond: BTreeMap::new(),
             waiting: Waiting::default(),
             cut: BTreeMap::new(),
+            damaged: BTreeSet::new(),
         }
     }
 }
@@ -111,6 +114,16 @@ impl Segment {
         if self.is_acknowledged() {
             self.waiting = Waiting::default();
         }
+    }
+
+    /// Notes a damaged region; says whether it was not known.
+    pub(super) fn note_damage(&mut self, start: u32) -> bool {
+        self.damaged.insert(start)
+    }
+
+    /// How many damaged regions were found in it.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged.len() as u64
     }
 
     pub(super) fn is_acknowledged(&self) -> bool {

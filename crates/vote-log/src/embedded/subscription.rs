@@ -113,13 +113,14 @@ impl EmbeddedSubscription {
         }
     }
 
-    /// The body; names it in the logs if it is damaged.
+    /// The body; counts it and names it in the logs if it is damaged.
     fn body(&self, sequence: Sequence, item: Item) -> Bytes {
         let (batch, body) = match item.found {
             Found::Batch(_, body) => return body,
             Found::DamagedBody(envelope, body) => (Some(envelope.id.to_string()), body),
             Found::Unreadable(body) => (None, body),
         };
+        self.shared.index.lock().note_damage(sequence, item.start);
         tracing::warn!(
             event = "vote_log_damaged",
             segment = %self.shared.disk.path_of(&sequence.file_name()),

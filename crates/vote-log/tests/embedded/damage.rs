@@ -65,12 +65,19 @@ impl Sample {
         }
         disk.replace(SEGMENT, segment);
         let log = open(&disk);
+        let damaged_at_open = status(&log).damaged;
         let found = deliveries(&log);
         assert_eq!(status(&log).batches, found.len() as u64);
         append(&log, &batch(99)).expect("the log goes on");
         let (whole, damaged) = sort(deliveries(&log));
         assert_eq!(whole.last(), Some(&99));
         assert_eq!(whole.len() + damaged.len(), found.len() + 1);
+        let each_once = damaged.len() as u64;
+        assert_eq!(
+            (damaged_at_open, status(&log).damaged),
+            (each_once, each_once),
+            "counted when the log is opened, and not again by who reads"
+        );
         sort(found)
     }
 
@@ -165,8 +172,11 @@ fn damage_that_comes_while_the_log_is_open_is_set_aside() {
     let mut segment = disk.contents(SEGMENT).unwrap();
     segment[HEADER + 10] ^= 1;
     disk.replace(SEGMENT, &segment);
+    assert_eq!(status(&log).damaged, 0);
+    assert_eq!(deliveries(&log).len() as u64, COUNT);
     let mut subscription = crate::log_on_disk::subscribe(&log);
     let found = crate::log_on_disk::take_all(&mut *subscription);
+    assert_eq!(status(&log).damaged, 1, "however often it is read");
     let tags: Vec<_> = found.iter().map(|delivery| delivery.tag).collect();
     let (whole, damaged) = sort(found);
     assert_eq!(whole, (2..=COUNT).collect::<Vec<_>>());
@@ -228,6 +238,11 @@ fn a_damaged_segment_goes_when_it_was_dealt_with() {
     paredao_vote_log::conformance::at_once(subscription.release())
         .unwrap()
         .unwrap();
+    assert_eq!(
+        status(&log).damaged,
+        1,
+        "it is not forgotten with its segment"
+    );
     drop((subscription, log));
     assert_eq!(numbers(&open(&disk)), Vec::<u64>::new());
     assert!(!crate::log_on_disk::files(&disk).contains(&SEGMENT.to_owned()));
