@@ -6,13 +6,16 @@
 )]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 use paredao_domain::{Slug, UnixMillis};
 
 use crate::config::{PLACE_HEADING, PlaceFlags, ServeFlags};
+use crate::output;
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 1 an operation or a check failed; 2 wrong usage or configuration.
@@ -215,6 +218,43 @@ pub(crate) enum LoggingCommand {
     },
 }
 
+/// Says why there is no command line to obey: help is shown whole, wrong usage is refused in one
+/// line, as a wrong configuration is.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A reader that went away has read enough.
+            let _ = error.print();
+        }
+        _ => output::complain(&refusal(&error.to_string())),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The parser's paragraphs in one line, with the command whose help tells more.
+fn refusal(text: &str) -> String {
+    let (said, rest) = text.split_once("\nUsage: ").unwrap_or((text, "paredao"));
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    let (said, _) = said
+        .split_once("\nFor more information")
+        .unwrap_or((said, ""));
+    let in_one_line = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs: Vec<String> = said
+        .split("\n\n")
+        .map(in_one_line)
+        .filter(|paragraph| !paragraph.is_empty())
+        .collect();
+    let is_name = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    let command: Vec<&str> = rest.split_whitespace().take_while(is_name).collect();
+    format!(
+        "{}; see `{} --help`",
+        paragraphs.join("; "),
+        command.join(" ")
+    )
+}
+
 /// A year: longer than anything this program does is asked for.
 const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
@@ -239,6 +279,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        let command_line = ["paredao"].iter().chain(arguments);
+        refusal(&Cli::try_parse_from(command_line).unwrap_err().to_string())
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_the_help() {
+        assert_eq!(
+            refused(&["serve", "--lisen", "x"]),
+            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; \
+             see `paredao serve --help`"
+        );
+        assert_eq!(
+            refused(&["poll", "open"]),
+            "the following required arguments were not provided: <SLUG>; \
+             see `paredao poll open --help`"
+        );
+        for arguments in [
+            &["frobnicate"][..],
+            &["poll", "frobnicate"],
+            &["poll", "extend", "x"],
+            &["poll", "extend", "x", "--by", "soon"],
+            &["serve", "--listen"],
+            &["recount", "--keys=1"],
+        ] {
+            let line = refused(arguments);
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(
+                line.contains("; see `paredao") && !line.contains("Usage"),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -31,7 +31,11 @@ use failure::{Misuse, Verdict};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::explain(&error),
+    };
+    match run(cli) {
         Ok(verdict) => verdict.into(),
         Err(error) => {
             output::complain(&failure::one_line(&error));

@@ -59,13 +59,37 @@ fn no_command_is_missing_among_those_whose_help_is_kept() {
 }
 
 #[test]
-fn a_command_without_its_arguments_is_status_2() {
+fn wrong_usage_is_refused_in_one_line_with_status_2() {
+    let home = Home::new();
+    assert_eq!(
+        home.run(&["serve", "--lisen", "127.0.0.1:0"]).refusal(),
+        "paredao: unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; \
+         see `paredao serve --help`"
+    );
     for arguments in [
-        &["poll"][..],
-        &["poll", "open"],
+        &["poll", "open"][..],
         &["poll", "extend", "x"],
+        &["poll", "show", "Não"],
         &["frobnicate"],
     ] {
-        assert_eq!(Home::new().run(arguments).code, Some(2), "{arguments:?}");
+        let done = home.run(arguments);
+        assert!(done.refusal().contains("; see `paredao"), "{done:?}");
+        assert_eq!(done.stdout, "");
     }
+    assert!(!home.data().exists(), "nothing was made");
+}
+
+#[test]
+fn a_command_without_a_word_about_what_to_do_shows_its_help_with_status_2() {
+    for arguments in [&[][..], &["poll"]] {
+        let done = Home::new().run(arguments);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.stderr.contains("Commands:\n"), "{done:?}");
+    }
+}
+
+#[test]
+fn the_version_is_one_line_on_standard_output() {
+    let version = concat!("paredao ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(Home::new().good(&["--version"]), version);
 }
