@@ -8,13 +8,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::ANSWER_BYTES_MAX;
 use super::protocol::{Line, Progress, Refusal, Reply, Request, Task, VERSION};
+use super::{ANSWER_BYTES_MAX, SILENCE_MAX};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the process may be silent: it says several times a second how far long work is.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Whether a process listens.
 #[derive(Debug)]

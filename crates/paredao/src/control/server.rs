@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, fchmod};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::REQUEST_BYTES_MAX;
 use super::protocol::{Line, Progress, Refusal, Reply, Request, VERSION};
+use super::{REQUEST_BYTES_MAX, STALL_MAX};
 use crate::failure::Misuse;
 use crate::office::Office;
 
@@ -27,7 +27,7 @@ const CONNECTIONS_MAX: usize = 16;
 const BACKLOG: u32 = 64;
 /// How long a command may take to send its line, or to take one of ours.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often long work says how far it is; a command that hears nothing for long gives up.
+/// How often long work says how far it is, if it got any further.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause after the kernel refused a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -126,25 +126,45 @@ async fn serve_one(stream: UnixStream, office: &Office, stop: &CancellationToken
         }
         Ok(Ok(None)) | Err(_) => return,
     };
-    let (progress, mut seen) = watch::channel(Progress::default());
-    let mut work = std::pin::pin!(office.perform(request.task, progress));
+    let (progress, seen) = watch::channel(Progress::default());
+    let work = office.perform(request.task, progress);
+    let last = tokio::select! {
+        last = oversee(work, seen, &mut writer) => last,
+        () = stop.cancelled() => Some(Line::Refused(Refusal::failed("the process is stopping"))),
+    };
+    if let Some(last) = last {
+        let _ = send(&mut writer, &last).await;
+    }
+}
+
+/// Waits for work and passes on how far it got. `None` when nobody waits for it any more; dropping
+/// it ends it.
+async fn oversee(
+    work: impl Future<Output = Result<Reply, Refusal>>,
+    mut seen: watch::Receiver<Progress>,
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+) -> Option<Line> {
+    let mut work = std::pin::pin!(work);
     let mut tick = interval(PROGRESS_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.reset();
-    let last = loop {
+    let mut last_progress = Instant::now();
+    loop {
         tokio::select! {
-            result = &mut work => break last_line(result),
-            () = stop.cancelled() => break Line::Refused(Refusal::failed("the process is stopping")),
-            _ = tick.tick() => {
-                let now = *seen.borrow_and_update();
-                if send(&mut writer, &Line::Progress(now)).await.is_err() {
-                    // Nobody waits for the result any more; dropping the work ends it.
-                    return;
-                }
-            }
+            result = &mut work => return Some(last_line(result)),
+            _ = tick.tick() => {}
         }
-    };
-    let _ = send(&mut writer, &last).await;
+        if seen.has_changed().unwrap_or(false) {
+            last_progress = Instant::now();
+            let now = *seen.borrow_and_update();
+            send(writer, &Line::Progress(now)).await.ok()?;
+        } else if last_progress.elapsed() >= STALL_MAX {
+            return Some(Line::Refused(Refusal::failed(format!(
+                "given up after {} s without an answer from the store or the vote log; it may still \
+                 be done, so look before you ask again",
+                STALL_MAX.as_secs()
+            ))));
+        }
+    }
 }
 
 fn last_line(result: Result<Reply, Refusal>) -> Line {

@@ -18,6 +18,8 @@ use crate::control::protocol::{Depth, Progress, RecountReport, Refusal, Reply};
 
 /// Memory of the sort by keys, about; what does not fit goes to the data folder.
 const SORT_BYTES: usize = 64 << 20;
+/// Ledger entries between two signs of life.
+const SIGN_EVERY: u64 = 256;
 /// Differences that are listed; the rest is only counted.
 const LISTED_MAX: usize = 100;
 
@@ -96,6 +98,8 @@ impl Work {
             cancelled,
             counted: 0,
             poll: self.poll,
+            shown: 0,
+            progress,
         };
         let mut tell = |now: recount::Progress| {
             progress.send_replace(self.overall(now));
@@ -164,15 +168,19 @@ fn list(report: &mut RecountReport, difference: &impl Display) {
 }
 
 /// A ledger whose reading ends when nobody waits for the result any more.
-struct Cancellable {
+struct Cancellable<'a> {
     door: EmbeddedLedger,
     cancelled: Arc<AtomicBool>,
     poll: Option<PollId>,
     /// Votes that are kept as counted, noted in passing.
     counted: u64,
+    /// Entries read so far, those of other polls included.
+    shown: u64,
+    /// Told also while entries of other polls are passed over, or it would look stalled.
+    progress: &'a watch::Sender<Progress>,
 }
 
-impl LedgerDoor for Cancellable {
+impl LedgerDoor for Cancellable<'_> {
     fn kept(&mut self) -> Result<Kept, StoreError> {
         let kept = self.door.kept()?;
         let wanted = kept
@@ -191,10 +199,20 @@ impl LedgerDoor for Cancellable {
         last: LedgerPosition,
         show: &mut dyn FnMut(Shown<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let cancelled = Arc::clone(&self.cancelled);
-        self.door.scan(lane, last, &mut |shown| {
+        let Self {
+            door,
+            cancelled,
+            shown: count,
+            progress,
+            ..
+        } = self;
+        door.scan(lane, last, &mut |shown| {
             if cancelled.load(Ordering::Relaxed) {
                 return ControlFlow::Break(());
+            }
+            *count += 1;
+            if count.is_multiple_of(SIGN_EVERY) {
+                progress.send_modify(|_| ());
             }
             show(shown)
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, eventually};
+use crate::support::{Home, Program, eventually};
 
 fn connect(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).unwrap();
@@ -153,14 +153,50 @@ fn a_process_that_does_not_answer_is_not_waited_for_for_ever() {
     let listener = UnixListener::bind(home.path().join("mute.sock")).unwrap();
     let mute = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        lines.next().unwrap().unwrap();
+        // The connection stays open until the command has had enough.
+        assert!(lines.next().is_none_or(|line| line.is_err()));
+    });
+    let done = home.run(&["health", "--control-socket", "mute.sock"]);
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (Some(1), "paredao: the process does not answer\n")
+    );
+    mute.join().unwrap();
+}
+
+#[test]
+fn a_process_that_hangs_up_is_said_to_have_gone() {
+    let home = Home::new();
+    let listener = UnixListener::bind(home.path().join("rude.sock")).unwrap();
+    let rude = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
         BufReader::new(stream)
             .read_line(&mut String::new())
             .unwrap();
     });
-    let done = home.run(&["health", "--control-socket", "mute.sock"]);
+    let done = home.run(&["health", "--control-socket", "rude.sock"]);
     assert_eq!(done.code, Some(1));
     assert!(done.stderr.contains("the process went away"), "{done:?}");
-    mute.join().unwrap();
+    rude.join().unwrap();
+}
+
+#[test]
+fn a_command_against_a_store_that_is_stuck_is_given_up_and_says_so() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.env("PAREDAO_FAILPOINTS", "store.apply.before_commit=delay:60s");
+    let program = Program::start(&home, command, &["--demo"]);
+    assert_eq!(program.vote(1, None).status, 200);
+    eventually("the vote is being applied", || {
+        program.metric("paredao_consumer_lane_owned") > 0.0
+    });
+    let done = home.run(&["poll", "close", "demo"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("given up after 10 s"), "{done:?}");
+    home.good(&["poll", "list"]);
+    program.kill();
 }
 
 #[test]
@@ -188,5 +224,6 @@ fn a_command_sees_its_change_on_the_page_at_once() {
     home.open_poll("agora");
     assert_eq!(program.get("/parcial").body["poll"], json!("agora"));
     eventually("a vote is taken", || program.vote(1, None).status == 200);
-    program.stop();
+    // (Its books are read at the next refresh, in a minute.)
+    program.stop_whatever_its_books_say();
 }

@@ -60,7 +60,7 @@ fn a_planted_vote_in_the_totals_is_found_by_the_running_program_and_in_the_files
         );
     };
     assert_found(&["recount"]);
-    program.stop();
+    program.stop_whatever_its_books_say();
     assert_found(&["recount"]);
     assert_found(&["recount", "--keys"]);
 }

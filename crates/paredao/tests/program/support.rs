@@ -147,7 +147,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `command` with free ports, and waits until it is ready.
+    /// Starts `command`, with free ports unless told others, and waits until it is ready.
     pub(crate) fn start(home: &Home, mut command: Command, arguments: &[&str]) -> Self {
         let mut errors = fs::File::options();
         let errors = errors
@@ -155,14 +155,13 @@ impl Program {
             .append(true)
             .open(home.path().join("stderr"))
             .unwrap();
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--metrics-listen",
-            "127.0.0.1:0",
-        ]);
-        command.args(["--log-format", "json"]).args(arguments);
+        command.args(["serve", "--log-format", "json"]);
+        for flag in ["--listen", "--metrics-listen"] {
+            if !arguments.contains(&flag) {
+                command.args([flag, "127.0.0.1:0"]);
+            }
+        }
+        command.args(arguments);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -240,6 +239,30 @@ impl Program {
         total
     }
 
+    /// One series of `/metrics`, by its full name.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = http::get(self.metrics, "/metrics").unwrap().text;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
+    /// Waits until a reading that is younger than this call shows every accepted vote in an
+    /// account, and nothing on its way to one.
+    fn assert_books_close(&self) {
+        let called = Instant::now();
+        eventually("the books close with nothing in flight", || {
+            let age = self.metric("paredao_snapshot_age_seconds");
+            age < called.elapsed().as_secs_f64()
+                && self.metric("paredao_conservation_difference_votes") == 0.0
+                && self.metric("paredao_conservation_votes{term=\"in_flight\"}") == 0.0
+        });
+        for event in ["conservation_broken", "panic"] {
+            assert_eq!(self.events(event), Vec::<Value>::new());
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
@@ -258,8 +281,14 @@ impl Program {
         status.unwrap()
     }
 
-    /// Stops it by Ctrl-C.
-    pub(crate) fn stop(mut self) {
+    /// Stops it by Ctrl-C, after its books were seen to close.
+    pub(crate) fn stop(self) {
+        self.assert_books_close();
+        self.stop_whatever_its_books_say();
+    }
+
+    /// Stops it by Ctrl-C: for programs whose store was tampered with.
+    pub(crate) fn stop_whatever_its_books_say(mut self) {
         self.signal(Signal::INT);
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{:#?}", self.log.lock().unwrap());
