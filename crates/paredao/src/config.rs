@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) use flags::{PLACE_HEADING, PlaceFlags, ServeFlags};
 pub(crate) use layers::{Environment, Flag, InForce, read};
+pub(crate) use limits::ANSWER_MARGIN;
 pub(crate) use show::{as_json, as_toml, sample};
 
 /// The environment variable that names the configuration file.

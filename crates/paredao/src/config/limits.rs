@@ -1,5 +1,7 @@
 //! Which values contradict each other.
 
+use std::time::Duration;
+
 use paredao_telemetry::logs::Levels;
 
 use super::Config;
@@ -10,6 +12,8 @@ const BATCH_OVERHEAD_BYTES: u64 = 16_384;
 const VOTE_BYTES: u64 = 16;
 /// `sun_path` of unix(7) without its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What a stop needs beyond the deadline of the last votes: to answer them, to flush, to close.
+pub(crate) const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// Lets a configuration pass whose limits fit together.
 pub(super) fn check(config: &Config) -> Result<(), Misuse> {
@@ -33,9 +37,10 @@ pub(super) fn check(config: &Config) -> Result<(), Misuse> {
             "must be shorter than append_deadline_ms, or no vote is ever answered with success",
         ),
         (
-            config.drain < config.stop_timeout,
-            "drain_ms",
-            "must be shorter than stop_timeout_ms, or nothing is left for the stop itself",
+            config.drain + config.append_deadline + ANSWER_MARGIN <= config.stop_timeout,
+            "stop_timeout_ms",
+            "must be at least drain_ms + append_deadline_ms + 1000, or votes under way at the end \
+             get no answer",
         ),
         (
             config.refresh < config.close_lead,

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::listeners::{self, Addresses, Listeners, reachable};
 use super::{demo, upkeep};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{ANSWER_MARGIN, Config};
 use crate::control::server::ControlSocket;
 use crate::data_folder::Absent;
 use crate::files::Files;
@@ -216,6 +216,7 @@ fn rooms(backend: &Backend, health: &Health) -> Rooms {
 }
 
 fn api_options(config: &Config) -> ApiOptions {
+    let left = config.stop_timeout.saturating_sub(config.drain);
     let is_public = config.demo || config.public_total;
     ApiOptions {
         total_access: if is_public {
@@ -233,8 +234,9 @@ fn api_options(config: &Config) -> ApiOptions {
         workers: config.workers,
         connections_max: config.connections_max,
         request_timeout: config.request_timeout,
-        // Half of what is left after serving on; the other half is for flushing and applying.
-        stop_timeout: config.stop_timeout.saturating_sub(config.drain) / 2,
+        // Half of what is left after serving on; the other half is for flushing and applying. But
+        // every vote under way gets its answer, which takes up to the deadline.
+        stop_timeout: (left / 2).max(config.append_deadline + ANSWER_MARGIN),
         ..ApiOptions::default()
     }
 }

@@ -39,7 +39,8 @@ fn wrong_configuration_is_one_line_that_names_the_key_and_status_2() {
     );
     assert_eq!(
         refusal(&["serve", "--drain-ms", "15000"]),
-        "paredao: drain_ms: must be shorter than stop_timeout_ms, or nothing is left for the stop itself"
+        "paredao: stop_timeout_ms: must be at least drain_ms + append_deadline_ms + 1000, \
+         or votes under way at the end get no answer"
     );
     let file = home.write("wrong.toml", "listen_on = 1\n");
     let refused = refusal(&["poll", "list", "--config", file.to_str().unwrap()]);

@@ -11,6 +11,15 @@ use rustix::process::Signal;
 use crate::http::{Connection, is_kept};
 use crate::support::{Home, Program, eventually};
 
+/// Longer than any of these tests waits.
+const LONG_DRAIN: &[&str] = &[
+    "--demo",
+    "--drain-ms",
+    "60000",
+    "--stop-timeout-ms",
+    "66000",
+];
+
 /// What one voter who keeps a connection alive went through.
 #[derive(Default)]
 struct Tour {
@@ -122,8 +131,9 @@ fn votes_under_way_when_the_door_closes_are_answered_and_kept() {
             })
         })
         .collect();
-    let out = || http_metric(&program, "paredao_batches_in_flight");
-    eventually("votes are under way", || out() > 0.0);
+    eventually("votes are under way", || {
+        program.metric("paredao_batches_in_flight") > 0.0
+    });
     program.signal(Signal::INT);
     let statuses: Vec<u16> = voters
         .into_iter()
@@ -142,22 +152,10 @@ fn votes_under_way_when_the_door_closes_are_answered_and_kept() {
     program.stop();
 }
 
-fn http_metric(program: &Program, name: &str) -> f64 {
-    let text = Connection::open(program.metrics)
-        .unwrap()
-        .get("/metrics")
-        .unwrap()
-        .text;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("{name} ")));
-    value.unwrap().parse().unwrap()
-}
-
 #[test]
 fn ctrl_c_drains_at_once() {
     let home = Home::new();
-    let mut program = home.serve(&["--demo", "--drain-ms", "14000"]);
+    let mut program = home.serve(LONG_DRAIN);
     assert_eq!(program.vote(1, None).status, 200);
     let pressed = Instant::now();
     program.signal(Signal::INT);
@@ -174,7 +172,7 @@ fn ctrl_c_drains_at_once() {
 #[test]
 fn a_second_ctrl_c_ends_it_at_once_with_130_and_loses_nothing() {
     let home = Home::new();
-    let mut program = home.serve(&["--demo", "--drain-ms", "14000"]);
+    let mut program = home.serve(LONG_DRAIN);
     assert_eq!(program.vote(1, None).status, 200);
     program.signal(Signal::TERM);
     program.event("stopping");
@@ -188,16 +186,18 @@ fn a_second_ctrl_c_ends_it_at_once_with_130_and_loses_nothing() {
 #[test]
 fn a_stop_that_would_take_too_long_is_cut_short_says_so_and_loses_nothing() {
     let home = Home::new();
+    let mut command = home.command();
+    command.env("PAREDAO_FAILPOINTS", "log.append.before_sync=delay:60s");
     let arguments = [
         "--demo",
-        "--append-delay-us",
-        "3000000",
-        "--stop-timeout-ms",
+        "--append-deadline-ms",
         "1000",
+        "--stop-timeout-ms",
+        "2000",
         "--drain-ms",
         "0",
     ];
-    let mut program = home.serve(&arguments);
+    let mut program = Program::start(&home, command, &arguments);
     let listen = program.listen;
     let voter = thread::spawn(move || {
         Connection::open(listen)
@@ -206,7 +206,7 @@ fn a_stop_that_would_take_too_long_is_cut_short_says_so_and_loses_nothing() {
             .map(|a| a.status)
     });
     eventually("a vote is under way", || {
-        http_metric(&program, "paredao_batches_in_flight") > 0.0
+        program.metric("paredao_batches_in_flight") > 0.0
     });
     let asked = Instant::now();
     program.signal(Signal::TERM);
@@ -239,6 +239,8 @@ fn a_component_that_dies_brings_an_orderly_end_with_status_1() {
     assert_eq!(program.vote(1, None).status, 200);
     assert_eq!(program.wait().code(), Some(1));
     assert_eq!(program.events("component_died")[0]["component"], "consumer");
+    // By this name the chaos campaign finds panics.
+    assert_eq!(program.events("panic")[0]["level"], "error");
     let program = home.serve(&["--demo"]);
     assert_eq!(program.settled(1)["total"], 1);
     program.stop();

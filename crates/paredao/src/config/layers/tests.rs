@@ -54,15 +54,15 @@ fn defaults_are_complete_and_fit_together() {
 
 #[test]
 fn flags_come_over_the_environment_and_that_over_the_file() {
-    let file = "drain_ms = 1\nstop_timeout_ms = 1001\nrefresh_ms = 501\n";
+    let file = "drain_ms = 1\nstop_timeout_ms = 8001\nrefresh_ms = 501\n";
     let variables = [
         ("PAREDAO_DRAIN_MS", "2"),
-        ("PAREDAO_STOP_TIMEOUT_MS", "1002"),
+        ("PAREDAO_STOP_TIMEOUT_MS", "8002"),
     ];
     let in_force = layered(Some(file), &variables, &[("drain_ms", "3")]).unwrap();
     let config = &in_force.config;
     let millis = [config.drain, config.stop_timeout, config.refresh].map(|d| d.as_millis());
-    assert_eq!(millis, [3, 1002, 501]);
+    assert_eq!(millis, [3, 8002, 501]);
     let origin = |name| in_force.settings[name].origin.to_string();
     assert_eq!(origin("drain_ms"), "--drain-ms");
     assert_eq!(origin("stop_timeout_ms"), "PAREDAO_STOP_TIMEOUT_MS");
@@ -151,8 +151,12 @@ fn limits_that_contradict_each_other_are_refused_by_name() {
             "append_delay_us: must be shorter than append_deadline_ms",
         ),
         (
-            "drain_ms = 15000",
-            "drain_ms: must be shorter than stop_timeout_ms",
+            "drain_ms = 9001",
+            "stop_timeout_ms: must be at least drain_ms + append_deadline_ms + 1000",
+        ),
+        (
+            "append_deadline_ms = 9999\nstop_timeout_ms = 13998",
+            "stop_timeout_ms: must be at least drain_ms + append_deadline_ms + 1000",
         ),
         (
             "close_lead_ms = 1000",
@@ -175,6 +179,18 @@ fn limits_that_contradict_each_other_are_refused_by_name() {
     assert!(refusal(&long).starts_with("control_socket: must be a path of at most 107 bytes"));
     let free_ports = "listen = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"";
     layered(Some(free_ports), &[], &[]).unwrap();
+    layered(Some("drain_ms = 9000"), &[], &[]).unwrap();
+}
+
+#[test]
+fn no_vote_is_answered_later_than_the_page_listens() {
+    let page = include_str!("../../../../../frontend/static/retry.js");
+    let constant = "export const ATTEMPT_MS = ";
+    let line = page.lines().find_map(|line| line.strip_prefix(constant));
+    let listens_ms = line.unwrap().trim_end_matches(';').replace('_', "");
+    let refusal = refusal(&format!("append_deadline_ms = {listens_ms}"));
+    let expected = "FILE: append_deadline_ms: must be 100 to 9999 milliseconds, not 10000";
+    assert_eq!(refusal, expected);
 }
 
 #[test]
