@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paredao_api::Api;
+use paredao_api::pages::Occasion;
 use paredao_consumer::Consumer;
 use paredao_domain::{Clock, Lane, UtcOffset};
 use paredao_store::{Store, StoreError};
@@ -59,6 +60,8 @@ pub(crate) struct Live {
     pub(crate) api: Api,
     /// What it logs.
     pub(crate) levels: Arc<LogLevels>,
+    /// What it tells voters the voting is for.
+    pub(crate) occasion: Occasion,
 }
 
 impl Office {

@@ -1,6 +1,6 @@
 //! Serving: everything in one process, from start to stop.
 //!
-//! - `start`: opens everything, in the order in which one needs the other.
+//! - `start`: opens everything, in the order in which one needs the other, then lets voters in.
 //! - `stop`: ends everything, in the order in which nothing accepted is lost.
 //! - `signals`: when to stop, and when to stop at once.
 //! - `upkeep`: what has to be done a few times a second.
@@ -27,7 +27,7 @@ use crate::failure::{Misuse, Verdict, one_line};
 use crate::log_levels::LogLevels;
 use greeting::Audience;
 use signals::{Signal, Signals};
-use start::Program;
+use start::Opened;
 use stop::Cause;
 
 /// Threads of the main runtime. Requests have threads of their own, and so have the intake, the
@@ -89,9 +89,10 @@ fn start_logs(config: &Config) -> anyhow::Result<LogControl> {
 
 async fn serve(config: Config, logs: &LogControl) -> anyhow::Result<Verdict> {
     let levels = Arc::new(LogLevels::new(logs.clone()));
-    let program = Program::start(&config, levels).await?;
-    // Until here a signal ended the process at once, and nothing was accepted yet.
+    let opened = Opened::open(&config).await?;
+    // Until here a signal ends the process at once: nobody was let in yet.
     let mut signals = Signals::listen()?;
+    let program = opened.serve(&config, levels)?;
     greeting::greet(&program, Audience::of(config.log_format))?;
     let cause = tokio::select! {
         signal = signals.next() => match signal {

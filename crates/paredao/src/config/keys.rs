@@ -128,7 +128,7 @@ pub(crate) static KEYS: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Fixed("false"),
         reach: Reach::Serving,
-        help: "Make a demonstration poll if there is no poll, and open /total to everyone.",
+        help: "Keep a demonstration poll open, and /total open to everyone; refused beside real polls.",
     },
     Key {
         name: "public_total",

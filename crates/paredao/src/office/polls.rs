@@ -1,5 +1,6 @@
 //! Polls: created, opened, closed, extended, and reported.
 
+use paredao_api::pages::Occasion;
 use paredao_domain::{
     Percentage, Poll, PollDraft, PollState, Slug, UnixMillis, UtcOffset, apportion,
 };
@@ -10,6 +11,7 @@ use crate::control::protocol::{CandidateReport, End, PollReport, PollWord, Refus
 
 impl Office {
     pub(super) async fn create_poll(&self, draft: PollDraft) -> Result<Reply, Refusal> {
+        self.refuse_beside_a_demonstration()?;
         let poll = self
             .store
             .create_poll(draft, self.clock.now())
@@ -18,6 +20,17 @@ impl Office {
         tracing::info!(event = "poll_created", poll = %poll.slug);
         self.show_now().await;
         self.poll(&poll.slug).await
+    }
+
+    /// Voters of a real poll would read that their votes are void.
+    fn refuse_beside_a_demonstration(&self) -> Result<(), Refusal> {
+        match &self.live {
+            Some(live) if live.occasion == Occasion::Demonstration => Err(Refusal::misuse(
+                "this process serves a demonstration: serve without --demo, in another folder \
+                 (--data-dir), before you create a poll",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whoever changed a poll sees the change on the page at once. If the store does not answer

@@ -23,7 +23,8 @@ pub(super) fn raise(connections_max: usize) {
             event = "open_files_limited",
             needed,
             limit = getrlimit(Resource::Nofile).current,
-            "fewer connections than connections_max can be served: raise the hard limit (ulimit -Hn)",
+            "fewer connections than connections_max can be served: raise the hard limit \
+             (ulimit -Hn, LimitNOFILE= of systemd) or lower connections_max",
         );
     }
 }

@@ -1,30 +1,32 @@
-//! Opens everything, in the order in which one needs the other.
+//! Opens everything, in the order in which one needs the other, then lets voters in.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use anyhow::Context as _;
+use actix_web::dev::{Server, ServerHandle};
+use anyhow::{Context as _, anyhow};
 use paredao_api::pages::Occasion;
-use paredao_api::{Api, ApiOptions, Rooms, TotalAccess};
+use paredao_api::{Api, ApiOptions, Refresher, Rooms, TotalAccess};
 use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions};
 use paredao_domain::{Clock, Incarnation};
 use paredao_intake::{Intake, IntakeOptions};
-use paredao_store::{EmbeddedStore, OwnerId, Store};
+use paredao_store::{EmbeddedStore, OwnerId, Store, StoreError};
 use paredao_telemetry::health::{Component, Health};
 use paredao_vote_log::{EmbeddedLog, VoteLog};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::demo;
 use super::listeners::{self, Addresses, Listeners, reachable};
-use super::{demo, upkeep};
+use super::upkeep::Upkeep;
 use crate::clock::SystemClock;
 use crate::config::{ANSWER_MARGIN, Config};
 use crate::control::server::ControlSocket;
 use crate::data_folder::Absent;
+use crate::failure::Misuse;
 use crate::files::Files;
 use crate::log_levels::LogLevels;
 use crate::office::{LANE, Live, Office};
@@ -81,21 +83,25 @@ impl Backend {
     }
 }
 
-impl Program {
-    /// Starts everything. When something cannot start, what has started is dropped, which is as
+/// Everything open, and nobody let in yet.
+pub(super) struct Opened {
+    listeners: Listeners,
+    backend: Backend,
+    control: ControlSocket,
+    health: Health,
+    api: Api,
+    polls: Polls,
+}
+
+impl Opened {
+    /// Opens everything. When something cannot be opened, what was opened is dropped, which is as
     /// good as an end by `kill -9`: nothing was answered yet.
-    pub(super) async fn start(config: &Config, levels: Arc<LogLevels>) -> anyhow::Result<Self> {
-        let Listeners {
-            public,
-            metrics,
-            addresses,
-        } = listeners::bind(config)?;
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let listeners = listeners::bind(config)?;
         let backend = open_backend(config).await?;
         let control = ControlSocket::bind(&config.control_socket).await?;
         if config.demo {
-            demo::prepare(&*backend.store(), &*backend.clock)
-                .await
-                .context("making the demonstration poll")?;
+            demo::prepare(&*backend.store(), &*backend.clock).await?;
         }
         let polls = if backend.store().polls().await?.is_empty() {
             Polls::None
@@ -103,27 +109,50 @@ impl Program {
             Polls::Some
         };
         let health = Health::new();
-        let mut start = Starting::new(health.clone());
         let api = Api::open(rooms(&backend, &health), api_options(config))
             .await
-            .context("opening the API")?;
-        let (public, public_server) = api.serve(public)?;
-        let (metrics, metrics_server) = api.serve_metrics(metrics)?;
-        start.server("http", public);
-        start.server("metrics", metrics);
-        start.helpers(config, &backend, &api, control, levels, addresses);
-        let Starting {
-            tasks,
-            helpers_stop,
-            ..
-        } = start;
+            .map_err(|error| not_opened(error, &backend.files.store_file()))?;
+        Ok(Self {
+            listeners,
+            backend,
+            control,
+            health,
+            api,
+            polls,
+        })
+    }
+
+    /// Lets voters in. Every component is ready before anybody can ask, so that readiness, once
+    /// seen, falls only for a reason.
+    pub(super) fn serve(self, config: &Config, levels: Arc<LogLevels>) -> anyhow::Result<Program> {
+        let Self {
+            listeners,
+            backend,
+            control,
+            health,
+            api,
+            polls,
+        } = self;
+        let addresses = listeners.addresses;
+        let servers = Servers::listen(&api, listeners)?;
+        let (public_server, metrics_server) = (servers.public.handle(), servers.metrics.handle());
+        let office = office(config, &backend, &api, &health, &levels, addresses);
+        let upkeep = Upkeep::new(
+            Arc::clone(&backend.intake),
+            Arc::clone(&backend.consumer),
+            Arc::clone(&backend.clock),
+            levels,
+            &health,
+        );
+        let mut tasks = Tasks::default();
+        tasks.begin(&health, servers, upkeep, api.refresher(), control, office);
         let Backend {
             files,
             intake,
             consumer,
             ..
         } = backend;
-        Ok(Self {
+        Ok(Program {
             health,
             files,
             intake,
@@ -131,8 +160,8 @@ impl Program {
             api,
             public_server,
             metrics_server,
-            tasks,
-            helpers_stop,
+            tasks: tasks.running,
+            helpers_stop: tasks.helpers_stop,
             addresses,
             control_socket: config.control_socket.clone(),
             data_dir: config.data_dir.clone(),
@@ -140,6 +169,21 @@ impl Program {
             polls,
         })
     }
+}
+
+/// A store that contradicts itself serves nobody wrong numbers; what to do about it is the
+/// operator's decision.
+fn not_opened(error: StoreError, store_file: &Path) -> anyhow::Error {
+    let error = match error {
+        StoreError::Damaged(_) => anyhow!(
+            "{error}. Nothing is served. `paredao recount` names every figure that differs from the \
+             ledger, which is what counts: put back a copy of {}, or set those figures right as \
+             docs/ledger.md says",
+            store_file.display()
+        ),
+        other => other.into(),
+    };
+    error.context("opening the API")
 }
 
 async fn open_backend(config: &Config) -> anyhow::Result<Backend> {
@@ -215,6 +259,14 @@ fn rooms(backend: &Backend, health: &Health) -> Rooms {
     }
 }
 
+fn occasion(config: &Config) -> Occasion {
+    if config.demo {
+        Occasion::Demonstration
+    } else {
+        Occasion::OnAir
+    }
+}
+
 fn api_options(config: &Config) -> ApiOptions {
     let left = config.stop_timeout.saturating_sub(config.drain);
     let is_public = config.demo || config.public_total;
@@ -224,11 +276,7 @@ fn api_options(config: &Config) -> ApiOptions {
         } else {
             TotalAccess::Refused
         },
-        occasion: if config.demo {
-            Occasion::Demonstration
-        } else {
-            Occasion::OnAir
-        },
+        occasion: occasion(config),
         refresh: config.refresh,
         receipts_per_second: NonZeroU32::new(config.receipts_per_second).unwrap_or(NonZeroU32::MIN),
         workers: config.workers,
@@ -241,83 +289,99 @@ fn api_options(config: &Config) -> ApiOptions {
     }
 }
 
-/// The tasks, while they are started.
-struct Starting {
-    health: Health,
-    tasks: JoinSet<()>,
+/// The two servers, bound to their addresses and not accepting yet.
+struct Servers {
+    public: Server,
+    metrics: Server,
+}
+
+impl Servers {
+    fn listen(api: &Api, listeners: Listeners) -> Result<Self, Misuse> {
+        let Listeners {
+            public,
+            metrics,
+            addresses,
+        } = listeners;
+        let (public, _) = api
+            .serve(public)
+            .map_err(|error| listeners::refusal("listen", addresses.listen, &error))?;
+        let (metrics, _) = api
+            .serve_metrics(metrics)
+            .map_err(|error| listeners::refusal("metrics_listen", addresses.metrics, &error))?;
+        Ok(Self { public, metrics })
+    }
+}
+
+fn office(
+    config: &Config,
+    backend: &Backend,
+    api: &Api,
+    health: &Health,
+    levels: &Arc<LogLevels>,
+    addresses: Addresses,
+) -> Office {
+    Office {
+        store: backend.store(),
+        log: backend.log(),
+        clock: Arc::clone(&backend.clock),
+        close_lead: config.close_lead,
+        listen: reachable(addresses.listen),
+        store_file: backend.files.store_file(),
+        scratch: backend.files.scratch(),
+        recounts: Arc::new(Semaphore::new(1)),
+        live: Some(Live {
+            health: health.clone(),
+            consumer: Arc::clone(&backend.consumer),
+            api: api.clone(),
+            levels: Arc::clone(levels),
+            occasion: occasion(config),
+        }),
+    }
+}
+
+/// What runs beside intake and consumer.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<()>,
     helpers_stop: CancellationToken,
 }
 
-impl Starting {
-    fn new(health: Health) -> Self {
-        Self {
-            health,
-            tasks: JoinSet::new(),
-            helpers_stop: CancellationToken::new(),
-        }
-    }
-
-    fn component(&self, name: &'static str) -> Component {
-        let component = self.health.register(name);
-        component.ready();
-        component
-    }
-
-    /// A component for as long as its server runs.
-    fn server(&mut self, name: &'static str, server: actix_web::dev::Server) {
-        let component = self.component(name);
-        self.tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(event = "server_failed", server = name, %error);
-            }
-            drop(component);
-        });
-    }
-
-    fn helpers(
+impl Tasks {
+    /// Begins with what serves nobody and ends with the doors, when all components are ready.
+    fn begin(
         &mut self,
-        config: &Config,
-        backend: &Backend,
-        api: &Api,
+        health: &Health,
+        servers: Servers,
+        mut upkeep: Upkeep,
+        refresher: Refresher,
         control: ControlSocket,
-        levels: Arc<LogLevels>,
-        addresses: Addresses,
+        office: Office,
     ) {
-        let refresher = api.refresher();
+        let doors = ["control", "metrics", "http"].map(|name| health.register(name));
+        upkeep.look();
+        doors.iter().for_each(Component::ready);
+        let [control_door, metrics_door, http_door] = doors;
+
         let stop = self.helpers_stop.clone();
-        self.tasks
+        self.running
             .spawn(async move { refresher.run(stop.cancelled()).await });
-
-        let upkeep = upkeep::Upkeep::new(
-            Arc::clone(&backend.intake),
-            Arc::clone(&backend.consumer),
-            Arc::clone(&backend.clock),
-            Arc::clone(&levels),
-            &self.health,
-        );
-        self.tasks.spawn(upkeep.run(self.helpers_stop.clone()));
-
-        let office = Office {
-            store: backend.store(),
-            log: backend.log(),
-            clock: Arc::clone(&backend.clock),
-            close_lead: config.close_lead,
-            listen: reachable(addresses.listen),
-            store_file: backend.files.store_file(),
-            scratch: backend.files.scratch(),
-            recounts: Arc::new(Semaphore::new(1)),
-            live: Some(Live {
-                health: self.health.clone(),
-                consumer: Arc::clone(&backend.consumer),
-                api: api.clone(),
-                levels,
-            }),
-        };
-        let component = self.component("control");
+        self.running.spawn(upkeep.run(self.helpers_stop.clone()));
         let stop = self.helpers_stop.clone();
-        self.tasks.spawn(async move {
+        self.running.spawn(async move {
             control.serve(Arc::new(office), stop).await;
-            drop(component);
+            drop(control_door);
         });
+        self.running
+            .spawn(run_server("metrics", servers.metrics, metrics_door));
+        self.running
+            .spawn(run_server("http", servers.public, http_door));
     }
+}
+
+/// A component for as long as its server runs.
+async fn run_server(name: &'static str, server: Server, component: Component) {
+    if let Err(error) = server.await {
+        tracing::error!(event = "server_failed", server = name, %error);
+    }
+    drop(component);
 }

@@ -68,12 +68,17 @@ impl Upkeep {
     fn tick(&mut self) {
         self.intake.answer_overdue();
         self.levels.tick(self.clock.boot());
-        self.look_at_intake();
-        self.look_at_consumer();
+        self.look();
         if self.last_summary.elapsed() >= summary::INTERVAL {
             self.last_summary = Instant::now();
             self.summary.log();
         }
+    }
+
+    /// Tells the process how intake and consumer are.
+    pub(super) fn look(&mut self) {
+        self.look_at_intake();
+        self.look_at_consumer();
     }
 
     fn look_at_intake(&mut self) {
