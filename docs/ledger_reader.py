@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Recounts a Paredão ledger without any of the program's code; docs/ledger.md explains the format.
 
-    python3 ledger_reader.py paredao-data/store.db
+    python3 docs/ledger_reader.py paredao-data/store.sqlite
 
 Prints JSON; exit status 0 if batches, marks, keys and kept totals agree to the vote, else 1.
 """
