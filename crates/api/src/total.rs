@@ -207,11 +207,13 @@ fn hours(poll: &Poll, buckets: &[Bucket], as_of: UnixMillis) -> Vec<HourTotal> {
         .collect()
 }
 
-/// From the first to the last hour in which votes could be counted, or were.
+/// From the first to the last hour in which votes could be counted, or were. None could before the
+/// poll was created, whatever its beginning says.
 fn hours_of(poll: &Poll, buckets: &[Bucket], as_of: UnixMillis) -> Option<RangeInclusive<Minute>> {
     let hour = |at: UnixMillis| at.minute().hour_start(poll.utc_offset);
     let has_begun = poll.state(as_of) != PollState::Scheduled;
-    let opened = poll.opens_at.filter(|_| has_begun).map(hour);
+    let opened = poll.opens_at.filter(|_| has_begun);
+    let opened = opened.map(|opens| hour(opens.max(poll.created_at)));
     let over = poll
         .closes_at
         .map_or(as_of, |closes| as_of.min(closes.plus(-1)));
@@ -345,6 +347,23 @@ mod tests {
             [hour("10:00", 0), hour("11:00", 0)],
             "the hour that begins with the end is not of the poll"
         );
+    }
+
+    #[test]
+    fn hours_begin_with_the_poll_itself_whatever_its_beginning_says() {
+        let poll = Poll {
+            created_at: at(TEN_O_CLOCK),
+            ..poll(Some("2006-01-01T10:00:00Z"), None)
+        };
+        assert_eq!(
+            shown(&poll, &[], "2026-01-01T11:59:00Z"),
+            [hour("10:00", 0), hour("11:00", 0)]
+        );
+        let over = Poll {
+            closes_at: Some(at("2006-01-01T11:00:00Z")),
+            ..poll
+        };
+        assert_eq!(shown(&over, &[], "2026-01-01T11:59:00Z"), []);
     }
 
     #[test]

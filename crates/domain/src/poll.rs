@@ -16,6 +16,8 @@ const KEY_LIFE_S_DEFAULT: u32 = 180;
 const KEY_LIFE_S_MAX: u32 = 900;
 /// Shortest key life: the page resends for up to two minutes.
 const KEY_LIFE_S_MIN: u32 = 130;
+/// How long before its creation a poll may open: "since this morning" is meant, a year is a slip.
+const OPENS_BEFORE_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 /// Why a poll cannot be as asked; shown to the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,9 @@ pub enum PollError {
     /// An end before the beginning.
     #[error("a poll must close after it opens")]
     ClosesBeforeItOpens,
+    /// A beginning long before the poll exists.
+    #[error("opens_at: at most a day in the past; is its date right?")]
+    OpensLongAgo,
     /// Opening what is open or over.
     #[error("this poll has been opened already")]
     AlreadyOpened,
@@ -131,6 +136,9 @@ impl PollDraft {
         }
         let opens_at = self.opens_at.as_deref().map(str::parse).transpose()?;
         let closes_at = self.closes_at.as_deref().map(str::parse).transpose()?;
+        if opens_at.is_some_and(|opens: UnixMillis| opens < now.plus(-OPENS_BEFORE_MS_MAX)) {
+            return Err(PollError::OpensLongAgo);
+        }
         if let Some(closes_at) = closes_at
             && closes_at <= opens_at.unwrap_or(now)
         {
@@ -405,6 +413,27 @@ mod tests {
             refused(|d| d.opens_at = Some("amanhã".into())),
             PollError::Time(_)
         ));
+    }
+
+    #[test]
+    fn a_poll_may_open_a_day_before_it_is_made_and_not_earlier() {
+        let made_at = "2026-03-02T12:00:00Z".parse().unwrap();
+        let opening = |opens_at: &str| {
+            let draft = PollDraft {
+                opens_at: Some(opens_at.to_owned()),
+                ..draft()
+            };
+            draft.into_poll(PollId(1), PollSecret::new([0; 32]), made_at)
+        };
+        let yesterday = opening("2026-03-01T12:00:00Z").unwrap();
+        assert_eq!(yesterday.state(made_at), PollState::Open);
+        for slip in ["2026-03-01T11:59:59Z", "2006-03-02T12:00:00Z"] {
+            assert_eq!(
+                opening(slip).unwrap_err(),
+                PollError::OpensLongAgo,
+                "{slip}"
+            );
+        }
     }
 
     #[test]
