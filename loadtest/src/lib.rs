@@ -10,6 +10,7 @@ pub mod bench;
 pub mod chaos;
 pub mod console;
 pub mod http;
+pub mod metrics;
 pub mod ports;
 pub mod process;
 pub mod program;

@@ -140,6 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_missed_target_is_status_1() {
+        assert_eq!(ExitCode::from(Passed(false)), ExitCode::from(1));
+        assert_eq!(ExitCode::from(Passed(true)), ExitCode::from(0));
+    }
+
+    #[test]
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Options::command().debug_assert();

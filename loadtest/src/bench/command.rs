@@ -150,6 +150,9 @@ impl BenchOptions {
             );
         }
         if self.wants_any(&[Subject::Memory]) {
+            if sections.is_empty() {
+                memory::fill(site, vote).await.context("filling memory")?;
+            }
             sections.push(memory::measure(vote).await.context("memory")?);
         }
         if self.wants_any(&[Subject::PerConnection]) {

@@ -34,6 +34,14 @@ impl Medians {
     }
 }
 
+/// The votes of all alternations.
+#[derive(Clone, Copy)]
+struct Counts {
+    due: f64,
+    measured: u64,
+    errors: u64,
+}
+
 /// Measures no-op, disk and vote in turn.
 pub(super) async fn measure(site: &Site, vote: &Deployment) -> anyhow::Result<Section> {
     let length = match site.effort {
@@ -43,16 +51,27 @@ pub(super) async fn measure(site: &Site, vote: &Deployment) -> anyhow::Result<Se
     let noop = site.ring.noop_like(vote.program.listen).await?;
     let (mut noops, mut syncs, mut votes) =
         (Medians::default(), Medians::default(), Medians::default());
-    let mut errors = 0;
+    let (mut errors, mut measured) = (0, 0);
     for _ in 0..site.effort.alternations() {
         noops.add(&steady(noop.address, length).await?.latencies.percentiles());
         syncs.add(&fdatasync::measure(&site.folder, RATE, length, APPEND_BYTES).await?);
         let tally = steady(vote.program.listen, length).await?;
         errors += tally.sent - tally.accepted + tally.setbacks.values().sum::<u64>();
+        measured += tally.accepted;
         votes.add(&tally.latencies.percentiles());
         vote.settled().await?;
     }
-    Ok(section(&noops, &syncs, &votes, errors))
+    let due = RATE * length.as_secs_f64() * f64::from(site.effort.alternations());
+    Ok(section(
+        &noops,
+        &syncs,
+        &votes,
+        Counts {
+            due,
+            measured,
+            errors,
+        },
+    ))
 }
 
 /// 1,000 votes a second, none of them sent twice.
@@ -76,7 +95,8 @@ async fn steady(address: SocketAddr, length: Duration) -> anyhow::Result<Tally> 
     Ok(driven.tally)
 }
 
-fn section(noops: &Medians, syncs: &Medians, votes: &Medians, errors: u64) -> Section {
+#[expect(clippy::cast_precision_loss, reason = "exact below 2^53 votes")]
+fn section(noops: &Medians, syncs: &Medians, votes: &Medians, counts: Counts) -> Section {
     let mut section = Section::new("Latency at 1,000 votes/s, open loop, from the intended start");
     let named = [("no-op", noops), ("fdatasync at the same cadence", syncs)];
     for (name, medians) in named {
@@ -97,10 +117,11 @@ fn section(noops: &Medians, syncs: &Medians, votes: &Medians, errors: u64) -> Se
     section.push(p50.target(Target::AtMost(p50_most)));
     let p99 = Line::median("vote, p99 (no-op + 2 fdatasync)", &votes.p99, Unit::Micros);
     section.push(p99.target(Target::AtMost(p99_most)));
-    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 errors")]
+    let measured = Line::new("votes measured", counts.measured as f64, Unit::Count);
+    section.push(measured.target(Target::AtLeast(counts.due * 0.99)));
     let errors = Line::new(
         "votes not answered with success at once",
-        errors as f64,
+        counts.errors as f64,
         Unit::Count,
     );
     section.push(errors.target(Target::AtMost(0.0)));
@@ -118,15 +139,24 @@ mod tests {
             p99: vec![p99],
         };
         let (noops, syncs) = (medians(100.0, 1_000.0), medians(200.0, 5_000.0));
-        let targets = |votes: Medians| {
-            let section = section(&noops, &syncs, &votes, 0);
+        let targets = |votes: Medians, measured| {
+            let counts = Counts {
+                due: 1_000.0,
+                measured,
+                errors: 0,
+            };
+            let section = section(&noops, &syncs, &votes, counts);
             section
                 .lines
                 .iter()
                 .filter_map(|line| line.met)
                 .collect::<Vec<bool>>()
         };
-        assert_eq!(targets(medians(700.0, 11_000.0)), [true, true, true]);
-        assert_eq!(targets(medians(701.0, 11_001.0)), [false, false, true]);
+        let good = targets(medians(700.0, 11_000.0), 1_000);
+        assert_eq!(good, [true, true, true, true]);
+        let slow = targets(medians(701.0, 11_001.0), 990);
+        assert_eq!(slow, [false, false, true, true]);
+        let unmeasured = targets(medians(0.0, 0.0), 0);
+        assert_eq!(unmeasured, [true, true, false, true]);
     }
 }

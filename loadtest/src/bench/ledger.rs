@@ -7,7 +7,7 @@ use anyhow::ensure;
 use tokio::process::Command;
 
 use super::generate;
-use super::report::{Line, Section, Target, Unit, median};
+use super::report::{Line, Section, Target, Unit, median, ratio};
 use super::site::{Deployment, Site, bytes_below};
 use crate::console::say;
 use crate::process;
@@ -102,7 +102,7 @@ async fn compare(
             rates.push(measured.per_second());
         }
     }
-    let ratio = median(&larges) / median(&smalls).max(1.0);
+    let ratio = ratio(median(&larges), median(&smalls));
     say(format_args!(
         "GET {path}: {ratio:.2} of {:.0}/s",
         median(&smalls)

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::report::{Line, Section, Target, Unit, median};
+use super::report::{Line, Section, Target, Unit, median, ratio};
 use super::site::{Deployment, Effort, Site};
 use crate::console::say;
 use crate::http::{Door, Reuse};
@@ -32,9 +33,15 @@ const FLAT_MEGABYTES: f64 = 10.0;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 const NORMAL_WINDOW: Duration = Duration::from_millis(100);
 
+/// What is offered, as a multiple of what is sustained.
+const OVERLOAD: f64 = 3.0;
+/// What of that the client must manage, or it was no overload.
+const OVERLOAD_LEAST: f64 = 2.9;
+
 /// What the phases measured.
 struct Phases {
     sustained: f64,
+    offered: f64,
     overloaded: Driven,
     refusals: Percentiles,
     growth_megabytes: f64,
@@ -64,7 +71,7 @@ pub(super) async fn measure(site: &Site) -> anyhow::Result<Section> {
 
     let triple = load(
         &vote,
-        Pace::Open(sustained * 3.0),
+        Pace::Open(sustained * OVERLOAD),
         OVERLOADING_CONNECTIONS,
         length,
     );
@@ -83,10 +90,14 @@ pub(super) async fn measure(site: &Site) -> anyhow::Result<Section> {
         SUSTAINING_CONNECTIONS,
         Duration::from_secs(5),
     );
-    run(half, Arc::<Watch>::clone(&watch)).await?;
+    let afterwards = run(half, Arc::<Watch>::clone(&watch)).await?;
+    ensure!(afterwards.tally.accepted > 0, "no vote after the overload");
     vote.settled().await?;
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 votes")]
+    let offered = overloaded.tally.sent as f64 / length.as_secs_f64();
     let phases = Phases {
         sustained,
+        offered,
         refusals: overloaded.tally.refusal_latencies.percentiles(),
         overloaded,
         growth_megabytes: growth?,
@@ -197,49 +208,10 @@ fn is_abnormal(window: &[(Instant, Fared)], usual: Duration) -> bool {
     refused || slow * 2 > window.len()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "exact below 2^53 votes")]
 fn section(phases: &Phases) -> Section {
-    let tally = &phases.overloaded.tally;
     let mut section = Section::new("Overload: three times what a slow disk sustains is offered");
-    section.push(Line::new("sustained", phases.sustained, Unit::PerSecond));
-    let accepted = accepted_per_second(&phases.overloaded);
-    section.push(Line::new(
-        "accepted under overload",
-        accepted,
-        Unit::PerSecond,
-    ));
-    let ratio = Line::new(
-        "  accepted ÷ sustained",
-        accepted / phases.sustained,
-        Unit::Ratio,
-    );
-    section.push(ratio.target(Target::AtLeast(0.9)));
-    section.push(Line::new(
-        "refused",
-        tally.refused_total() as f64,
-        Unit::Count,
-    ));
-    let refusals = tally.refused.iter().chain(&tally.setbacks);
-    let other: u64 = refusals
-        .filter(|(reason, _)| !reason.0.starts_with("503"))
-        .map(|(_, n)| n)
-        .sum();
-    let other = other + tally.unknown;
-    let line = Line::new(
-        "  other than a 503, or left unknown",
-        other as f64,
-        Unit::Count,
-    );
-    section.push(line.target(Target::AtMost(0.0)));
-    let without = tally.refusals_without_retry_after as f64;
-    let line = Line::new("  without Retry-After", without, Unit::Count);
-    section.push(line.target(Target::AtMost(0.0)));
-    let line = Line::new(
-        "  p99 of a refusal",
-        phases.refusals.p99 as f64,
-        Unit::Micros,
-    );
-    section.push(line.target(Target::AtMost(50_000.0)));
+    push_rates(&mut section, phases);
+    push_refusals(&mut section, phases);
     let line = Line::new(
         "memory grown meanwhile, window aside",
         phases.growth_megabytes,
@@ -253,9 +225,94 @@ fn section(phases: &Phases) -> Section {
     section
 }
 
+/// What was offered and taken. A client that could not offer so much has measured no overload.
+fn push_rates(section: &mut Section, phases: &Phases) {
+    let per_second = |name, value| Line::new(name, value, Unit::PerSecond);
+    let to_sustained = |name, value, least| {
+        Line::new(name, ratio(value, phases.sustained), Unit::Ratio).target(Target::AtLeast(least))
+    };
+    let accepted = accepted_per_second(&phases.overloaded);
+    section.push(per_second("sustained", phases.sustained));
+    section.push(per_second("offered", phases.offered));
+    section.push(to_sustained(
+        "  offered ÷ sustained",
+        phases.offered,
+        OVERLOAD_LEAST,
+    ));
+    section.push(per_second("accepted under overload", accepted));
+    section.push(to_sustained("  accepted ÷ sustained", accepted, 0.9));
+}
+
+/// How votes were refused. Without a refusal it was no overload.
+#[expect(clippy::cast_precision_loss, reason = "exact below 2^53 votes")]
+fn push_refusals(section: &mut Section, phases: &Phases) {
+    let tally = &phases.overloaded.tally;
+    let mut count = |name, votes: u64, target| {
+        section.push(Line::new(name, votes as f64, Unit::Count).target(target));
+    };
+    let refusals = tally.refused.iter().chain(&tally.setbacks);
+    let other: u64 = refusals
+        .filter(|(reason, _)| !reason.0.starts_with("503"))
+        .map(|(_, n)| n)
+        .sum();
+    count("refused", tally.refused_total(), Target::AtLeast(1.0));
+    count(
+        "  other than a 503, or left unknown",
+        other + tally.unknown,
+        Target::AtMost(0.0),
+    );
+    count(
+        "  without Retry-After",
+        tally.refusals_without_retry_after,
+        Target::AtMost(0.0),
+    );
+    let line = Line::new(
+        "  p99 of a refusal",
+        phases.refusals.p99 as f64,
+        Unit::Micros,
+    );
+    section.push(line.target(Target::AtMost(50_000.0)));
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::report::BenchReport;
     use super::*;
+    use crate::vote::{Reason, Tally};
+
+    /// An overload in which all went well, of 1,000 votes/s sustained.
+    fn phases(offered: f64, refused: u64) -> Phases {
+        let reason = Reason("503 overloaded".into());
+        let tally = Tally {
+            accepted: 950,
+            refused: [(reason, refused)].into(),
+            ..Tally::default()
+        };
+        Phases {
+            sustained: 1_000.0,
+            offered,
+            overloaded: Driven {
+                tally,
+                took: Duration::from_secs(1),
+            },
+            refusals: Percentiles::default(),
+            growth_megabytes: 0.0,
+            back_to_normal: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn an_overload_that_was_none_is_no_good_measurement() {
+        let passes = |phases| BenchReport::all_met(&[section(&phases)]);
+        assert!(passes(phases(2_950.0, 2_000)));
+        assert!(!passes(phases(2_850.0, 2_000)), "too little was offered");
+        assert!(!passes(phases(2_950.0, 0)), "nothing was refused");
+        let unmeasured = Phases {
+            sustained: 0.0,
+            ..phases(2_950.0, 2_000)
+        };
+        assert!(!passes(unmeasured), "nothing was sustained");
+    }
 
     #[test]
     fn normal_begins_after_the_last_window_with_a_refusal_or_slow_votes() {

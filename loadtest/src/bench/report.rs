@@ -195,6 +195,12 @@ fn grouped(value: f64) -> String {
     text
 }
 
+/// One quantity over another; 0 where there is nothing to compare with, which misses every target
+/// that a ratio has.
+pub(super) fn ratio(quantity: f64, over: f64) -> f64 {
+    if over > 0.0 { quantity / over } else { 0.0 }
+}
+
 /// The middle of some numbers; of an even count, the mean of the middle two. 0 of none.
 pub(super) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
@@ -229,6 +235,12 @@ mod tests {
         assert!(BenchReport::all_met(std::slice::from_ref(&section)));
         section.push(most);
         assert!(!BenchReport::all_met(&[section]));
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_no_success() {
+        assert!((ratio(1.0, 2.0) - 0.5).abs() < 1e-9);
+        assert!(ratio(5.0, 0.0).abs() < 1e-9);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::contestants::Ring;
 use super::wrk::Wrk;
 use crate::http::Door;
+use crate::metrics;
 use crate::process::Spawned;
 use crate::program::Program;
 use crate::total::{Reader, Total};
@@ -131,7 +132,7 @@ impl Deployment {
         let mut reader = Reader::new(Door::principal(self.program.metrics));
         let answer = reader.fetch("/metrics").await?;
         let text = String::from_utf8_lossy(&answer.body);
-        metric(&text, name).with_context(|| format!("/metrics does not show {name}"))
+        metrics::value(&text, name).with_context(|| format!("/metrics does not show {name}"))
     }
 }
 
@@ -158,11 +159,6 @@ fn resident_bytes(status: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn metric(text: &str, name: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,13 +168,6 @@ mod tests {
         let status = "Name:\tparedao\nVmHWM:\t  20000 kB\nVmRSS:\t   12345 kB\n";
         assert_eq!(resident_bytes(status), Some(12_345 * 1024));
         assert_eq!(resident_bytes("Name:\tzombie\n"), None);
-    }
-
-    #[test]
-    fn a_metric_is_found_by_its_full_name() {
-        let text = "# HELP a_b help\na_b_total 7\na_b 3.5\n";
-        assert_eq!(metric(text, "a_b"), Some(3.5));
-        assert_eq!(metric(text, "a"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::contestants::{Contestant, Fsync};
-use super::report::{Line, Section, Target, Unit, median};
+use super::report::{Line, Section, Target, Unit, median, ratio};
 use super::site::{Deployment, Site};
 use super::wrk::{Connections, Keys, Measured};
 use crate::console::say;
@@ -148,7 +148,7 @@ fn section(connections: u32, samples: &Samples) -> Section {
     let vote = median(&rates(Who::Vote));
     for who in ALL {
         if let Some(least) = who.target() {
-            let ratio = vote / median(&rates(who)).max(1.0);
+            let ratio = ratio(vote, median(&rates(who)));
             let line = Line::new(format!("  votes ÷ {}", who.name()), ratio, Unit::Ratio);
             section.push(line.target(Target::AtLeast(least)));
         }
@@ -182,7 +182,7 @@ pub(super) async fn per_connection(site: &Site, vote: &Deployment) -> anyhow::Re
         }
         vote.settled().await?;
     }
-    let ratio = median(&votes) / median(&noops).max(1.0);
+    let ratio = ratio(median(&votes), median(&noops));
     say(format_args!(
         "a connection for every vote: {ratio:.2} of the no-op"
     ));
