@@ -107,11 +107,33 @@ install_packages() {
   quietly as_root "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
+# The test of a full disk mounts one in a namespace, as `serve_on_small_disk` of
+# crates/paredao/tests/program/disk_full.rs does.
+check_namespaces() {
+  local unshare=(unshare --mount)
+  ((EUID == 0)) || unshare=(unshare --user --map-root-user --mount)
+  "${unshare[@]}" true 2>/dev/null && return
+  echo "setup.sh: \`${unshare[*]}\` is refused here, and the test of a full disk needs it:" \
+    "run as root, or allow it (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0;" \
+    "a container: CAP_SYS_ADMIN)" >&2
+  return 1
+}
+
+# Ubuntu's packages of these names hold no program, only a hint at the snap.
+check_chromium() {
+  grep -qsx 'ID=ubuntu' /etc/os-release && grep -q '^chromium' <<<"$1" || return 0
+  echo "setup.sh: Ubuntu has Chromium only as a snap, which the tests cannot drive:" \
+    "put \`chromium\` and \`chromedriver\` into the PATH by hand" >&2
+  return 1
+}
+
 main() {
   local missing started
   started=$(now_us)
+  [[ " $* " != *" test "* ]] || check_namespaces || return
   missing=$(missing_packages "$@")
   [[ -n $missing ]] || return 0
+  check_chromium "$missing" || return
   mapfile -t missing < <(sort -u <<<"$missing")
   if ! command -v apt-get >/dev/null; then
     echo "setup.sh: this is no Debian; install by hand what brings: ${missing[*]}" >&2
