@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -27,6 +28,8 @@ const RECONNECT: &[u8] = b"retry: 3000\n\n";
 /// After so long without news the same frame is sent again: it tells the page that the numbers
 /// are still fresh, and the proxy that somebody is here.
 const QUIET_MS_MAX: u64 = 10_000;
+/// The same: a stream is never quiet for longer, except for what a refresh takes.
+pub(crate) const QUIET_MAX: Duration = Duration::from_millis(QUIET_MS_MAX);
 /// Asks nginx not to gather the stream in a buffer.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

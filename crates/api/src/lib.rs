@@ -7,7 +7,8 @@
 //!
 //! The way of a vote: `routes` → `vote` → `body`, `request` → the intake → `vote`.
 //!
-//! - `server`: the two servers and their limits. `routes`: every route.
+//! - `server`: the two servers and their limits. `patience`: connections that stop halfway.
+//!   `routes`: every route.
 //! - `vote`, `request`, `body`, `outcome`: taking a vote.
 //! - `snapshot`, `board`, `law`: what readers see, and whether the books close.
 //! - `results`, `events`, `total`, `receipts`, `operator`: the JSON that is read.
@@ -41,6 +42,7 @@ mod operator;
 mod options;
 mod outcome;
 pub mod pages;
+mod patience;
 mod problem;
 mod receipts;
 mod redirects;

@@ -31,6 +31,8 @@ pub struct ApiOptions {
     pub connections_max: usize,
     /// How long a client may take for the head of a request, and again for its body.
     pub request_timeout: Duration,
+    /// When the intake answers a vote at the latest: a connection is waited for that much longer.
+    pub append_deadline: Duration,
     /// How long a connection may idle between requests.
     pub keep_alive: Duration,
     /// How long written data may stay unacknowledged before the kernel drops the connection: what
@@ -50,6 +52,7 @@ impl Default for ApiOptions {
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             connections_max: 25_000,
             request_timeout: Duration::from_secs(5),
+            append_deadline: Duration::from_secs(5),
             keep_alive: Duration::from_secs(75),
             unread_timeout: Duration::from_secs(20),
             stop_timeout: Duration::from_secs(15),

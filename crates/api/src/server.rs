@@ -1,15 +1,23 @@
 //! The two servers: one for the public, one for metrics.
+//!
+//! They are what `actix_web::HttpServer` makes, put together here so that every connection can be
+//! watched from below HTTP (see [`crate::patience`]).
 
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, Server, ServerHandle, fn_service};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer};
 use rustix::net::sockopt;
 
+use crate::options::ApiOptions;
+use crate::patience::{self, Limits, Patience};
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::vote::Worker;
@@ -24,6 +32,13 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the metrics port.
 const METRICS_CONNECTIONS_MAX: usize = 64;
 
+/// How large a server is.
+struct Size {
+    workers: usize,
+    connections_max: usize,
+    stop_timeout: Duration,
+}
+
 /// Binds the public server to a listener. It serves as soon as it is awaited, and stops only
 /// through its handle: the program's own sequence decides when.
 pub(crate) fn public(
@@ -31,24 +46,14 @@ pub(crate) fn public(
     listener: TcpListener,
 ) -> io::Result<(Server, ServerHandle)> {
     let options = room.options.clone();
-    prepare(&listener, options.unread_timeout)?;
-    let app = move || {
-        // Runs once on every worker's thread.
-        actix_web::rt::spawn(room.intake.answer_bell());
-        App::new().configure(|config| configure(config, &room))
+    let size = Size {
+        workers: options.workers,
+        connections_max: per_worker(options.connections_max, options.workers),
+        stop_timeout: options.stop_timeout,
     };
-    let server = HttpServer::new(app)
-        .disable_signals()
-        .workers(options.workers)
-        .max_connections(per_worker(options.connections_max, options.workers))
-        .keep_alive(options.keep_alive)
-        .client_request_timeout(options.request_timeout)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .shutdown_timeout(options.stop_timeout.as_secs().max(1))
-        .listen(listener)?
-        .run();
-    let handle = server.handle();
-    Ok((server, handle))
+    serve(listener, &options, &size, move |config| {
+        configure(config, &room);
+    })
 }
 
 /// Every public route, on the thread of the worker that will serve them.
@@ -65,23 +70,15 @@ pub(crate) fn metrics(
     listener: TcpListener,
 ) -> io::Result<(Server, ServerHandle)> {
     let health = web::Data::new(room.health.clone());
-    prepare(&listener, room.options.unread_timeout)?;
-    let app = move || {
-        App::new()
-            .app_data(health.clone())
-            .configure(configure_metrics)
+    let size = Size {
+        workers: 1,
+        connections_max: METRICS_CONNECTIONS_MAX,
+        stop_timeout: Duration::ZERO,
     };
-    let server = HttpServer::new(app)
-        .disable_signals()
-        .workers(1)
-        .max_connections(METRICS_CONNECTIONS_MAX)
-        .client_request_timeout(room.options.request_timeout)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .shutdown_timeout(1)
-        .listen(listener)?
-        .run();
-    let handle = server.handle();
-    Ok((server, handle))
+    serve(listener, &room.options, &size, move |config| {
+        config.app_data(health.clone());
+        configure_metrics(config);
+    })
 }
 
 fn configure_metrics(config: &mut ServiceConfig) {
@@ -99,6 +96,51 @@ fn configure_metrics(config: &mut ServiceConfig) {
         .default_service(web::to(
             |request| async move { show::nothing_here(&request) },
         ));
+}
+
+/// A server of what `configure` says, called once on every worker's thread.
+fn serve(
+    listener: TcpListener,
+    options: &ApiOptions,
+    size: &Size,
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<(Server, ServerHandle)> {
+    prepare(&listener, options.unread_timeout)?;
+    let address = listener.local_addr()?;
+    let limits = Limits::of(options);
+    let (keep_alive, request_timeout) = (options.keep_alive, options.request_timeout);
+    let builder = Server::build()
+        .disable_signals()
+        .workers(size.workers)
+        .max_concurrent_connections(size.connections_max)
+        .shutdown_timeout(size.stop_timeout.as_secs().max(1));
+    let stop = builder.graceful_shutdown_signal();
+    let server = builder.listen(address.to_string(), listener, move || {
+        let stop = stop.clone();
+        let app = App::new().configure(&configure).into_factory();
+        let app = app.map_err(|error| error.error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stop = stop.clone();
+                async move { stop.notified().await }
+            })
+            .keep_alive(keep_alive)
+            .client_request_timeout(request_timeout)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .finish(map_config(app, |()| AppConfig::default()));
+        let patience = Patience::begin(limits);
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            let watched = patience.watch(stream);
+            async move { Ok((watched, Protocol::Http1, peer)) }
+        })
+        .and_then(http)
+        .map_err(|error| patience::count(&error))
+    })?;
+    let server = server.run();
+    let handle = server.handle();
+    Ok((server, handle))
 }
 
 /// Sets what accepted connections inherit.

@@ -160,6 +160,8 @@ async fn what_is_no_http_is_refused_and_the_connection_closed() {
         client.send("zz\r\n").await;
         client.answer().await.problem(400, "malformed");
         assert_eq!(house.get("/total").await.json()["contas"]["aceitos"], 0);
+        let not_http = "paredao_http_connection_failures_total{reason=\"not_http\"}";
+        assert!(house.metric(not_http).await >= 5.0);
     })
     .await;
 }
@@ -173,6 +175,89 @@ async fn a_client_that_is_slow_with_its_head_or_says_nothing_is_let_go() {
             client.send(beginning).await;
             assert!(client.is_closed().await);
         }
+    })
+    .await;
+}
+
+/// Limits that a test can see pass.
+fn hasty() -> Plan {
+    plan(|api| {
+        api.request_timeout = Duration::from_millis(300);
+        api.append_deadline = Duration::from_millis(200);
+    })
+}
+
+/// A client whose connection has served it already.
+async fn regular(house: &House) -> Client {
+    let mut client = Client::connect(house.address).await;
+    client.send(request("GET", "/live", &[], b"")).await;
+    client.answer().await.json();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_within_a_later_request_is_let_go() {
+    House::visit(hasty(), async |house| {
+        let stops_after = async |beginning: &str| {
+            let mut client = regular(house).await;
+            client.send(beginning).await;
+            assert!(client.is_closed().await, "{beginning:?}");
+        };
+        tokio::join!(
+            stops_after("G"),
+            stops_after("\r\n"),
+            stops_after("POST /votar HTTP/1.1\r\nhost: x\r\n"),
+        );
+        let stalled = "paredao_http_connection_failures_total{reason=\"stalled\"}";
+        assert!(house.metric(stalled).await >= 3.0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_drips_a_later_request_is_let_go_as_well() {
+    House::visit(hasty(), async |house| {
+        let mut client = regular(house).await;
+        let mut drops = tokio::time::interval(Duration::from_millis(100));
+        let deadline = Instant::now() + PATIENCE;
+        while client.still_takes(b"x").await {
+            assert!(Instant::now() < deadline, "it may drip on for ever");
+            drops.tick().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_only_keeps_its_connection_does_not_hold_up_a_stop() {
+    let patient = plan(|api| api.stop_timeout = PATIENCE);
+    let mut idle = None;
+    let mut asked = Instant::now();
+    House::visit(patient, async |house| {
+        idle = Some(regular(house).await);
+        asked = Instant::now();
+    })
+    .await;
+    assert!(asked.elapsed() < PATIENCE / 2);
+    assert!(idle.unwrap().is_closed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_within_the_limits_of_head_and_body_is_served() {
+    let limits = plan(|api| {
+        api.request_timeout = Duration::from_secs(2);
+        api.append_deadline = Duration::from_millis(200);
+    });
+    House::visit(limits, async |house| {
+        let mut client = regular(house).await;
+        let vote = request("POST", "/votar", &[JSON], b"{\"voto\":1}");
+        let (head, body) = vote.split_at(vote.len() - b"{\"voto\":1}".len());
+        let mut pace = tokio::time::interval(Duration::from_millis(180));
+        for piece in head.chunks(head.len().div_ceil(9)).chain(body.chunks(2)) {
+            pace.tick().await;
+            client.send(piece).await;
+        }
+        client.answer().await.json();
     })
     .await;
 }

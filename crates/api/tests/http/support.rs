@@ -222,6 +222,16 @@ impl House {
         assert!(self.intake.stop(PATIENCE).await && self.consumer.stop(PATIENCE).await);
     }
 
+    /// The value of a series on `/metrics`.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let answer = ask(self.metrics_address, "GET", "/metrics", &[], b"").await;
+        let value = answer.text().lines().find_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            (name == series).then(|| value.parse().unwrap())
+        });
+        value.unwrap_or_else(|| panic!("{series} is not shown"))
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         ask(self.address, "GET", path, &[], b"").await
     }

@@ -282,6 +282,7 @@ fn api_options(config: &Config) -> ApiOptions {
         workers: config.workers,
         connections_max: config.connections_max,
         request_timeout: config.request_timeout,
+        append_deadline: config.append_deadline,
         // Half of what is left after serving on; the other half is for flushing and applying. But
         // every vote under way gets its answer, which takes up to the deadline.
         stop_timeout: (left / 2).max(config.append_deadline + ANSWER_MARGIN),

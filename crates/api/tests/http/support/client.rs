@@ -85,6 +85,12 @@ impl Client {
             .unwrap();
     }
 
+    /// Whether the server has not closed the connection, as far as sending this tells.
+    pub(crate) async fn still_takes(&mut self, bytes: &[u8]) -> bool {
+        let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
+        sent.unwrap().is_ok()
+    }
+
     /// Sends as much as the server takes; returns how many bytes that was.
     pub(crate) async fn send_until_refused(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;
