@@ -3,7 +3,8 @@
 //! Every refresh publishes one board to everybody, and a stream sends the frame that was prepared
 //! on it: for all streams together a frame is made once. A stream holds no queue, only the number
 //! of the edition it sent last. A reader that is slow skips to the newest; one that reads nothing
-//! at all is dropped by the kernel (see `unread_timeout`).
+//! at all is dropped by the kernel (see `unread_timeout`). Streams have places of their own, fewer
+//! than there are connections: however many people watch, votes still come through.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use paredao_domain::{BootMillis, PollId, PollState};
 use paredao_telemetry::metrics::metrics;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::answer;
 use crate::board::{Board, PollBoard};
@@ -60,6 +61,8 @@ pub(crate) fn frame(board: &PollBoard) -> Bytes {
 /// ten seconds otherwise. When the result is final, event `final` carries the same with exact
 /// numbers (`total`, and `votos` of each candidate). Without `/p/{poll}` the stream goes on with
 /// whichever poll becomes the principal one: `poll` says whose numbers they are.
+///
+/// There are fewer places for streams than for votes. Without one, `/parcial` has the same numbers.
 #[utoipa::path(
     get,
     path = "/eventos",
@@ -67,7 +70,7 @@ pub(crate) fn frame(board: &PollBoard) -> Bytes {
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
         (status = 404, description = "`unknown-poll`", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "`shutting-down`", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds, with jitter"))),
+        (status = 503, description = "`too-many-streams`: read `/parcial` now and then instead. `shutting-down`", body = ProblemDocument, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds, with jitter"))),
     )
 )]
 pub(crate) async fn events(
@@ -79,7 +82,8 @@ pub(crate) async fn events(
         Airing::On(board) => Target::of(&request, board)?,
         Airing::Over => return Err(ProblemType::ShuttingDown.into()),
     };
-    let stream = stream::unfold(Stream::new(air, target), Stream::next);
+    let place = Place::take(&room.streams)?;
+    let stream = stream::unfold(Stream::new(air, target, place), Stream::next);
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, answer::NO_STORE))
@@ -127,16 +131,16 @@ struct Stream {
     air: watch::Receiver<Airing>,
     target: Target,
     last: Option<Sent>,
-    _open: OpenStream,
+    _place: Place,
 }
 
 impl Stream {
-    fn new(air: watch::Receiver<Airing>, target: Target) -> Self {
+    fn new(air: watch::Receiver<Airing>, target: Target, place: Place) -> Self {
         Self {
             air,
             target,
             last: None,
-            _open: OpenStream::new(),
+            _place: place,
         }
     }
 
@@ -183,17 +187,23 @@ impl Stream {
 /// The program stops: streams end.
 struct Over;
 
-/// Counts a stream as long as it is open.
-struct OpenStream;
+/// One of the places for streams, held and counted as long as its stream is open.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
-impl OpenStream {
-    fn new() -> Self {
+impl Place {
+    fn take(places: &Arc<Semaphore>) -> Result<Self, Problem> {
+        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| {
+            metrics().sse_streams_refused.inc();
+            ProblemType::TooManyStreams
+        })?;
         metrics().sse_streams.inc();
-        Self
+        Ok(Self { _permit: permit })
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for Place {
     fn drop(&mut self) {
         metrics().sse_streams.dec();
     }

@@ -29,7 +29,7 @@ use paredao_store::{Store, StoreError};
 use paredao_telemetry::health::Health;
 use paredao_telemetry::sample::Sample;
 use paredao_vote_log::VoteLog;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 mod answer;
 pub mod assets;
@@ -99,6 +99,7 @@ impl Api {
             health: rooms.health,
             secret,
             receipts: RateLimiter::direct(Quota::per_second(options.receipts_per_second)),
+            streams: Arc::new(Semaphore::new(options.streams_max)),
             options,
             sample: Sample::default(),
             air: watch::Sender::new(Airing::On(Arc::clone(&board))),

@@ -29,6 +29,8 @@ pub struct ApiOptions {
     pub workers: usize,
     /// Connections held at once, over all workers; beyond them new ones wait in the backlog.
     pub connections_max: usize,
+    /// Event streams open at once: fewer than connections, so that viewers never shut voters out.
+    pub streams_max: usize,
     /// How long a client may take for the head of a request, and again for its body.
     pub request_timeout: Duration,
     /// When the intake answers a vote at the latest: a connection is waited for that much longer.
@@ -51,6 +53,7 @@ impl Default for ApiOptions {
             receipts_per_second: RECEIPTS_PER_SECOND,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             connections_max: 25_000,
+            streams_max: 12_500,
             request_timeout: Duration::from_secs(5),
             append_deadline: Duration::from_secs(5),
             keep_alive: Duration::from_secs(75),

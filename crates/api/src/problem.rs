@@ -57,6 +57,8 @@ pub enum ProblemType {
     Forbidden,
     /// More receipts were asked for than are looked up.
     ReceiptRateLimited,
+    /// As many event streams are open as may.
+    TooManyStreams,
     /// As many votes wait as may.
     Overloaded,
     /// The vote log takes nothing at present.
@@ -84,7 +86,7 @@ enum Retry {
 
 impl ProblemType {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::InvalidVote,
         Self::RequestTimeout,
@@ -99,6 +101,7 @@ impl ProblemType {
         Self::InvalidKey,
         Self::Forbidden,
         Self::ReceiptRateLimited,
+        Self::TooManyStreams,
         Self::Overloaded,
         Self::LogUnavailable,
         Self::OutcomeUnknown,
@@ -125,6 +128,7 @@ impl ProblemType {
             Self::InvalidKey => "invalid-key",
             Self::Forbidden => "forbidden",
             Self::ReceiptRateLimited => "receipt-rate-limited",
+            Self::TooManyStreams => "too-many-streams",
             Self::Overloaded => "overloaded",
             Self::LogUnavailable => "log-unavailable",
             Self::OutcomeUnknown => "outcome-unknown",
@@ -150,7 +154,8 @@ impl ProblemType {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::ReceiptRateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Overloaded
+            Self::TooManyStreams
+            | Self::Overloaded
             | Self::LogUnavailable
             | Self::OutcomeUnknown
             | Self::ShuttingDown
@@ -176,6 +181,7 @@ impl ProblemType {
             Self::InvalidKey => "Chave de voto inválida",
             Self::Forbidden => "Acesso restrito",
             Self::ReceiptRateLimited => "Consultas demais",
+            Self::TooManyStreams => "Muita gente acompanhando agora",
             Self::Overloaded => "Muita gente votando agora",
             Self::LogUnavailable => "Votação momentaneamente fora do ar",
             Self::OutcomeUnknown => "Não sabemos se o voto foi registrado",
@@ -205,6 +211,9 @@ impl ProblemType {
             Self::Forbidden => "Os números exatos são reservados à produção.",
             Self::ReceiptRateLimited => {
                 "Há consultas de recibo demais agora. Tente de novo em instantes."
+            }
+            Self::TooManyStreams => {
+                "Não há lugar para mais uma transmissão ao vivo. Os mesmos números estão em /parcial."
             }
             Self::Overloaded | Self::LogUnavailable | Self::ShuttingDown => {
                 "O voto não foi registrado. Tente de novo em instantes, com a mesma chave."

@@ -10,7 +10,7 @@ use paredao_store::Store;
 use paredao_telemetry::health::Health;
 use paredao_telemetry::sample::Sample;
 use paredao_vote_log::VoteLog;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::board::Board;
 use crate::events::Airing;
@@ -27,6 +27,8 @@ pub(crate) struct Room {
     pub(crate) secret: ReceiptSecret,
     pub(crate) options: ApiOptions,
     pub(crate) receipts: DefaultDirectRateLimiter,
+    /// Places for event streams.
+    pub(crate) streams: Arc<Semaphore>,
     /// Which votes the debug log shows.
     pub(crate) sample: Sample,
     /// Where event streams hear of new boards.

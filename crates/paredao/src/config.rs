@@ -62,6 +62,7 @@ pub(crate) struct Config {
     #[serde(rename = "close_lead_ms", deserialize_with = "millis")]
     pub(crate) close_lead: Duration,
     pub(crate) connections_max: usize,
+    pub(crate) streams_max: usize,
     #[serde(rename = "request_timeout_ms", deserialize_with = "millis")]
     pub(crate) request_timeout: Duration,
     pub(crate) receipts_per_second: u32,

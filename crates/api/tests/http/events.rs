@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::client::{Client, ask, request};
-use crate::support::{House, Opening, Plan, draft};
+use crate::support::{House, Opening, Plan, draft, eventually};
 use paredao_store::PollChange;
 use serde_json::{Value, json};
 
@@ -162,6 +162,60 @@ async fn streams_end_cleanly_when_the_process_stops_and_are_counted_while_open()
             while stream.chunk().await.is_some() {}
         }
         house.get("/eventos").await.problem(503, "shutting-down");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_beyond_the_most_are_told_to_poll_and_votes_come_through() {
+    let mut plan = Plan::default();
+    plan.api.streams_max = 2;
+    House::visit(plan, async |house| {
+        let mut streams = Vec::new();
+        for path in ["/eventos", "/p/paredao-1/eventos"] {
+            let mut stream = listen(house, path).await;
+            stream.event().await;
+            streams.push(stream);
+        }
+        let refused = house.get("/eventos").await;
+        let problem = refused.problem(503, "too-many-streams");
+        assert!(problem["retry_after_ms"].as_u64().unwrap() >= 1000);
+        assert!(refused.header("retry-after").is_some());
+        assert!(
+            house
+                .metric("paredao_http_event_streams_refused_total")
+                .await
+                >= 1.0
+        );
+        house.vote("/votar", 1, &[]).await.json();
+        house.get("/parcial").await.json();
+
+        streams.pop();
+        // Whoever left is noticed when there is something to tell.
+        eventually("the place is free again", async || {
+            house.vote("/votar", 1, &[]).await.json();
+            house.get("/eventos").await.status == 200
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_outlives_the_patience_with_clients_that_stop_halfway() {
+    let mut plan = Plan::default();
+    plan.api.request_timeout = Duration::from_millis(300);
+    plan.api.append_deadline = Duration::from_millis(200);
+    House::visit(plan, async |house| {
+        let mut stream = listen(house, "/eventos").await;
+        stream.event().await;
+        let mut stalled = Client::connect(house.address).await;
+        stalled.send(request("GET", "/live", &[], b"")).await;
+        stalled.answer().await.json();
+        stalled.send("G").await;
+        assert!(stalled.is_closed().await);
+        house.vote("/votar", 1, &[]).await.json();
+        assert_eq!(next(&mut stream).await.0, "parcial");
     })
     .await;
 }

@@ -271,6 +271,15 @@ impl House {
     }
 }
 
+/// Waits until something holds.
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+}
+
 async fn open_polls(store: &dyn Store, polls: Vec<(PollDraft, Opening)>, now: UnixMillis) {
     for (draft, opening) in polls {
         let slug = draft.slug.clone();

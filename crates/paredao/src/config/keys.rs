@@ -229,6 +229,17 @@ pub(crate) static KEYS: &[Key] = &[
         help: "Connections served at once.",
     },
     Key {
+        name: "streams_max",
+        kind: number("streams", 0, 1_000_000),
+        default: Default::Derived {
+            words: "half of `connections_max`",
+            example: "12500",
+            value: streams_max,
+        },
+        reach: Reach::Serving,
+        help: "Live result streams (/eventos) open at once; further ones get 503, and pages poll instead.",
+    },
+    Key {
         name: "request_timeout_ms",
         kind: number("milliseconds", 100, HOUR_MS),
         default: Default::Fixed("5000"),
@@ -260,6 +271,11 @@ fn control_socket(settings: &Table) -> Value {
             .to_string_lossy()
             .into_owned(),
     )
+}
+
+fn streams_max(settings: &Table) -> Value {
+    let connections = settings.get("connections_max").and_then(Value::as_integer);
+    Value::Integer(connections.unwrap_or(0) / 2)
 }
 
 fn workers(_: &Table) -> Value {

@@ -48,6 +48,11 @@ pub(super) fn check(config: &Config) -> Result<(), Misuse> {
             "must be longer than refresh_ms, or votes are taken after the end",
         ),
         (
+            config.streams_max < config.connections_max,
+            "streams_max",
+            "must be less than connections_max, or viewers take every place from voters",
+        ),
+        (
             batch_bytes <= config.segment_bytes,
             "segment_bytes",
             "must hold at least one batch of batch_votes_max votes of 16 bytes, and 16 KiB",

@@ -281,6 +281,7 @@ fn api_options(config: &Config) -> ApiOptions {
         receipts_per_second: NonZeroU32::new(config.receipts_per_second).unwrap_or(NonZeroU32::MIN),
         workers: config.workers,
         connections_max: config.connections_max,
+        streams_max: config.streams_max,
         request_timeout: config.request_timeout,
         append_deadline: config.append_deadline,
         // Half of what is left after serving on; the other half is for flushing and applying. But

@@ -163,6 +163,10 @@ fn limits_that_contradict_each_other_are_refused_by_name() {
             "close_lead_ms: must be longer than refresh_ms",
         ),
         (
+            "connections_max = 100\nstreams_max = 100",
+            "streams_max: must be less than connections_max",
+        ),
+        (
             "segment_bytes = 131072",
             "segment_bytes: must hold at least one batch",
         ),
@@ -177,6 +181,8 @@ fn limits_that_contradict_each_other_are_refused_by_name() {
     }
     let long = format!("control_socket = \"/{}\"", "x".repeat(107));
     assert!(refusal(&long).starts_with("control_socket: must be a path of at most 107 bytes"));
+    let one_connection = layered(Some("connections_max = 1"), &[], &[]);
+    assert_eq!(one_connection.unwrap().config.streams_max, 0);
     let free_ports = "listen = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"";
     layered(Some(free_ports), &[], &[]).unwrap();
     layered(Some("drain_ms = 9000"), &[], &[]).unwrap();
