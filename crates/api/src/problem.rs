@@ -153,8 +153,8 @@ impl ProblemType {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::ReceiptRateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyStreams
+            Self::ReceiptRateLimited
+            | Self::TooManyStreams
             | Self::Overloaded
             | Self::LogUnavailable
             | Self::OutcomeUnknown
@@ -229,7 +229,7 @@ impl ProblemType {
 
     fn retry(self) -> Retry {
         match self.status() {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Retry::Later,
+            StatusCode::SERVICE_UNAVAILABLE => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -249,7 +249,7 @@ pub(crate) struct ProblemDocument {
     status: u16,
     /// What it means and what to do, in Portuguese.
     detail: &'static str,
-    /// With 429 and 503: milliseconds to wait before sending the same request again.
+    /// With 503: milliseconds to wait before sending the same request again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }

@@ -26,6 +26,7 @@ pub(crate) struct Room {
     pub(crate) health: Health,
     pub(crate) secret: ReceiptSecret,
     pub(crate) options: ApiOptions,
+    /// Look-ups of receipts that were issued here.
     pub(crate) receipts: DefaultDirectRateLimiter,
     /// Places for event streams.
     pub(crate) streams: Arc<Semaphore>,

@@ -88,23 +88,34 @@ async fn receipts_that_were_not_issued_here_are_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_are_looked_up_at_a_limited_rate() {
+async fn receipts_are_looked_up_at_a_limited_rate_in_which_forged_ones_have_no_share() {
     let options = ApiOptions {
         receipts_per_second: 5.try_into().unwrap(),
         ..Plan::default().api
     };
     House::visit(plan(options), async |house| {
+        let receipt = house.vote("/votar", 1, &[]).await.json()["recibo"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let path = format!("/recibo/{receipt}");
+        let flipped = if receipt.ends_with('A') { "B" } else { "A" };
+        let forged = format!("{}{flipped}", &path[..path.len() - 1]);
+        for _ in 0..50 {
+            house.get(&forged).await.problem(404, "unknown-receipt");
+        }
+        house.get(&path).await.json();
         let mut limited = None;
         for _ in 0..50 {
-            let answer = house.get("/recibo/x").await;
-            if answer.status == 429 {
+            let answer = house.get(&path).await;
+            if answer.status == 503 {
                 limited = Some(answer);
                 break;
             }
         }
         let limited = limited.expect("fifty look-ups in a moment are more than five a second");
         assert!(
-            limited.problem(429, "receipt-rate-limited")["retry_after_ms"]
+            limited.problem(503, "receipt-rate-limited")["retry_after_ms"]
                 .as_u64()
                 .unwrap()
                 >= 1000

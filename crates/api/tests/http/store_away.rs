@@ -1,6 +1,6 @@
 //! While the store does not answer, nobody waits for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{House, Plan};
 use paredao_store::PollChange;
@@ -56,6 +56,19 @@ async fn a_poll_closes_on_time_all_the_same() {
             .until("/parcial", |partial| partial["estado"] == "encerrado")
             .await;
         house.seen_store.come_back();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_waits_for_a_store_that_hangs_no_longer_than_a_moment() {
+    House::visit(Plan::default(), async |house| {
+        let vote = house.vote("/votar", 1, &[]).await.json();
+        let path = format!("/recibo/{}", vote["recibo"].as_str().unwrap());
+        house.seen_store.get_stuck();
+        let asked = Instant::now();
+        house.get(&path).await.problem(503, "store-unavailable");
+        assert!(asked.elapsed() < Duration::from_secs(5));
     })
     .await;
 }

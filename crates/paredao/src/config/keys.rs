@@ -251,7 +251,7 @@ pub(crate) static KEYS: &[Key] = &[
         kind: number("receipts", 1, 1_000_000),
         default: Default::Fixed("2000"),
         reach: Reach::Serving,
-        help: "Receipts looked up a second, for all voters together; further ones get 429.",
+        help: "Receipts looked up a second, for all voters together; further ones get 503.",
     },
 ];
 

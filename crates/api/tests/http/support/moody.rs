@@ -17,6 +17,7 @@ use paredao_store::{
 pub(crate) struct MoodyStore {
     store: Arc<EmbeddedStore>,
     is_away: AtomicBool,
+    is_stuck: AtomicBool,
 }
 
 impl MoodyStore {
@@ -24,7 +25,13 @@ impl MoodyStore {
         Self {
             store,
             is_away: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
         }
+    }
+
+    /// Look-ups of receipts are never answered from now on.
+    pub(crate) fn get_stuck(&self) {
+        self.is_stuck.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn go_away(&self) {
@@ -97,6 +104,9 @@ impl Store for MoodyStore {
     }
 
     async fn fate(&self, batch: BatchId, position: Position) -> Result<Fate, StoreError> {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.there()?.fate(batch, position).await
     }
 
