@@ -45,7 +45,11 @@ const OF_EVERY_POLL: [&str; 8] = [
             Every address without `/p/{poll}` means the principal poll of the moment: who shows \
             a poll to somebody names it in what is sent for them. Refusals are problem \
             documents (RFC 9457); branch on `type`. Equal `Idempotency-Key`s are one vote for \
-            `key_life_s` seconds after the first acceptance (180 unless the poll says otherwise)."
+            `key_life_s` seconds after the first acceptance (180 unless the poll says otherwise).\n\n\
+            What is no HTTP request never reaches an address and is answered without a body, on a \
+            connection that is then closed: 400 (unreadable), 408 (its head did not come in time), \
+            431 (its head is too large). A connection on which a later request stops halfway is \
+            closed without an answer."
     ),
     paths(
         vote::vote_in_body,

@@ -3,6 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 
+use crate::answer;
+
+/// Where a page is for good.
 fn moved_to(location: &'static str) -> HttpResponse {
     HttpResponse::PermanentRedirect()
         .insert_header((LOCATION, location))
@@ -33,12 +36,17 @@ pub(crate) async fn resultado_html() -> HttpResponse {
 }
 
 /// The panel's old address.
+///
+/// Temporary, and kept by nobody: a deployment may not have a panel yet.
 #[utoipa::path(
     get,
     path = "/painel.html",
     tag = "page",
-    responses((status = 308, description = "Moved to `/painel`"))
+    responses((status = 307, description = "For now at `/painel`", headers(("Cache-Control" = String, description = "`no-store`"))))
 )]
 pub(crate) async fn painel_html() -> HttpResponse {
-    moved_to("/painel")
+    HttpResponse::TemporaryRedirect()
+        .insert_header((LOCATION, "/painel"))
+        .insert_header((CACHE_CONTROL, answer::NO_STORE))
+        .finish()
 }

@@ -268,12 +268,18 @@ async fn the_old_addresses_lead_to_the_new_ones() {
         for (old, new) in [
             ("/index.html", "/"),
             ("/resultado.html", "/resultado"),
-            ("/painel.html", "/painel"),
             ("/swagger", "/swagger/"),
         ] {
             let answer = house.get(old).await;
             assert_eq!((answer.status, answer.header("location")), (308, Some(new)));
         }
+        let panel = house.get("/painel.html").await;
+        assert_eq!(
+            (panel.status, panel.header("location")),
+            (307, Some("/painel")),
+            "no browser may remember it while there is no panel"
+        );
+        assert_eq!(panel.header("cache-control"), Some("no-store"));
     })
     .await;
 }
