@@ -59,10 +59,11 @@ pub(crate) enum Finding {
     Mended,
 }
 
-/// Tells a difference that stands from one that passes.
+/// Tells a difference that stands from one that passes, and a loss that is new from a known one.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     suspicious: u32,
+    missing: u64,
 }
 
 impl Judge {
@@ -85,6 +86,13 @@ impl Judge {
         } else {
             Finding::Nothing
         }
+    }
+
+    /// How many votes are missing that were not at the last reading, if there are any. The law
+    /// closes all the same: missing is one of its terms.
+    pub(crate) fn newly_missing(&mut self, missing: u64) -> Option<u64> {
+        let before = std::mem::replace(&mut self.missing, missing);
+        missing.checked_sub(before).filter(|&more| more > 0)
     }
 }
 
@@ -202,6 +210,15 @@ mod tests {
         assert_eq!(findings, [Nothing, Nothing, Broken(1), Nothing, Nothing]);
         assert_eq!(judge.judge(&law_with(0), 0), Mended);
         assert_eq!(judge.judge(&law_with(1), 0), Nothing);
+    }
+
+    #[test]
+    fn missing_votes_are_an_alarm_whenever_there_are_more_of_them() {
+        let mut judge = Judge::default();
+        let readings = [0, 3, 3, 5, 0, 0, 1, 1];
+        let told = readings.map(|missing| judge.newly_missing(missing));
+        let expected = [None, Some(3), None, Some(2), None, None, Some(1), None];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Api {
             options,
             sample: Sample::default(),
             air: watch::Sender::new(Airing::On(Arc::clone(&board))),
-            judge: Mutex::default(),
+            memory: Mutex::default(),
             board: ArcSwap::new(board),
         };
         let api = Self {

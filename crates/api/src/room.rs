@@ -14,8 +14,8 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::board::Board;
 use crate::events::Airing;
-use crate::law::Judge;
 use crate::options::ApiOptions;
+use crate::snapshot::Memory;
 
 /// What all handlers share.
 pub(crate) struct Room {
@@ -35,7 +35,7 @@ pub(crate) struct Room {
     /// Where event streams hear of new boards.
     pub(crate) air: watch::Sender<Airing>,
     /// Held while refreshing, so that no board is followed by an older one.
-    pub(crate) judge: Mutex<Judge>,
+    pub(crate) memory: Mutex<Memory>,
     pub(crate) board: ArcSwap<Board>,
 }
 

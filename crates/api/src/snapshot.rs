@@ -1,7 +1,8 @@
 //! The refresher: once a second it reads store and log and shows the result to everybody.
 //!
 //! Readers never wait for either. When the store does not answer, the last numbers stay, say how
-//! old they are, and polls open and close all the same.
+//! old they are, and polls open and close all the same. When the log does not answer, the numbers
+//! are fresh and there are no books with them: old ones would pass for new.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,10 +32,18 @@ pub struct Refresher {
     last: Availability,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Availability {
+    #[default]
     Answers,
     IsAway,
+}
+
+/// What is remembered from one reading to the next.
+#[derive(Default)]
+pub(crate) struct Memory {
+    judge: Judge,
+    log: Availability,
 }
 
 impl Refresher {
@@ -81,18 +90,18 @@ impl Refresher {
 
 /// Reads once and shows the result; on an error the last numbers are shown at the present time.
 pub(crate) async fn refresh(room: &Room) -> Result<(), StoreError> {
-    let mut judge = room.judge.lock().await;
-    let log = read_log(room).await;
+    let mut memory = room.memory.lock().await;
+    let log = read_log(room, &mut memory.log).await;
     let result = read_store(room).await;
     let before = room.board.load_full();
     let (snapshot, law) = match &result {
         Ok(snapshot) => (
             Arc::clone(snapshot),
-            law(&mut judge, log.as_ref(), snapshot),
+            books(&mut memory.judge, log.as_ref(), snapshot),
         ),
-        Err(_) => (Arc::clone(before.snapshot()), None),
+        // The books of the numbers that stay.
+        Err(_) => (Arc::clone(before.snapshot()), before.law().copied()),
     };
-    let law = law.or_else(|| before.law().copied());
     let board = Board::new(snapshot, law, Moment::of(&*room.clock), Some(&before));
     show_polls(&board);
     room.publish(Arc::new(board));
@@ -119,25 +128,39 @@ async fn read_store(room: &Room) -> Result<Arc<Snapshot>, StoreError> {
     reading.await.map_err(too_slow)?.map(Arc::new)
 }
 
-/// The log, before the store: see [`crate::law`].
-async fn read_log(room: &Room) -> Option<LogStatus> {
-    match timeout(READING_LIMIT, room.log.status(LANE)).await {
-        Ok(Ok(status)) => {
+/// The log, before the store: see [`crate::law`]. Only the change is worth a line.
+async fn read_log(room: &Room, last: &mut Availability) -> Option<LogStatus> {
+    let reading = timeout(READING_LIMIT, room.log.status(LANE)).await;
+    let too_slow = |_| format!("no answer within {READING_LIMIT:?}");
+    let reading = reading.map_err(too_slow);
+    match reading.and_then(|status| status.map_err(|error| error.to_string())) {
+        Ok(status) => {
+            if std::mem::take(last) == Availability::IsAway {
+                tracing::info!(event = "vote_log_read_again");
+            }
             show_log(room, &status);
             Some(status)
         }
-        Ok(Err(error)) => {
-            tracing::warn!(event = "vote_log_not_read", %error);
-            None
-        }
-        Err(_) => {
-            tracing::warn!(event = "vote_log_not_read", limit = ?READING_LIMIT);
+        Err(error) => {
+            if std::mem::replace(last, Availability::IsAway) == Availability::Answers {
+                tracing::warn!(event = "vote_log_not_read", error, "no books until it is");
+            }
             None
         }
     }
 }
 
-fn law(judge: &mut Judge, log: Option<&LogStatus>, snapshot: &Snapshot) -> Option<Conservation> {
+/// The books of a fresh snapshot, if the log could be read as well.
+fn books(judge: &mut Judge, log: Option<&LogStatus>, snapshot: &Snapshot) -> Option<Conservation> {
+    let missing = snapshot.books.missing;
+    if let Some(newly) = judge.newly_missing(missing) {
+        tracing::error!(
+            event = "votes_missing",
+            missing,
+            newly,
+            "votes that were answered with success never came out of the log: no result becomes final without them",
+        );
+    }
     let log = log?;
     let law = conservation(log, &snapshot.books);
     show_law(&law);
@@ -167,6 +190,7 @@ fn show_law(law: &Conservation) {
     terms.of(Term::InFlight).set(law.in_flight);
     let difference = i64::try_from(law.difference()).unwrap_or(i64::MAX);
     metrics().conservation_difference.set(difference);
+    metrics().conservation_age.refresh();
 }
 
 fn term(account: Account) -> Term {
@@ -183,6 +207,7 @@ fn show_log(room: &Room, status: &LogStatus) {
     metrics().log_batches.set(status.batches);
     metrics().log_votes.set(status.votes);
     metrics().log_bytes.set(status.bytes);
+    metrics().log_damaged_regions.set(status.damaged);
     let age_ms = status
         .oldest
         .map_or(0, |oldest| room.clock.now().since(oldest));

@@ -44,7 +44,8 @@ pub(crate) struct TotalAnswer<'a> {
     /// The instant the numbers are of.
     #[schema(example = "2026-11-20T21:14:03.120-03:00")]
     dados_de: String,
-    /// The conservation law of the whole deployment; null until it could be read once.
+    /// The conservation law of the whole deployment, of the same instant; null while the vote log
+    /// cannot be read.
     contas: Option<Books>,
     /// Votes of this poll that are not in its total.
     fora_do_total: Outside,

@@ -8,6 +8,7 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+mod alarms;
 mod description;
 mod events;
 mod limits;

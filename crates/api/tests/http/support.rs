@@ -1,7 +1,9 @@
 //! A whole house: the real rooms on a temporary folder and loopback, taken down at the end.
 
 pub(crate) mod client;
+pub(crate) mod heard;
 pub(crate) mod moody;
+pub(crate) mod moody_log;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
@@ -14,8 +16,8 @@ use paredao_api::pages::Occasion;
 use paredao_api::{Api, ApiOptions, Rooms, TotalAccess};
 use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions};
 use paredao_domain::{
-    BootMillis, Candidate, CandidateNumber, Clock, Incarnation, Lane, PartialsPolicy, PollDraft,
-    UnixMillis, UtcOffset,
+    BootMillis, Candidate, CandidateNumber, Clock, Conservation, Incarnation, Lane, PartialsPolicy,
+    PollDraft, UnixMillis, UtcOffset,
 };
 use paredao_intake::{Intake, IntakeOptions};
 use paredao_store::{EmbeddedStore, OwnerId, PollChange, Store};
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use client::{Answer, PATIENCE, ask};
 use moody::MoodyStore;
+use moody_log::MoodyLog;
 
 /// Between two looks at a condition that is waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
@@ -67,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) api: ApiOptions,
     pub(crate) intake: IntakeOptions,
     pub(crate) append_delay: Duration,
+    /// What the log is kept on.
+    pub(crate) disk: ForgettingDisk,
     /// Created in this order; the ones to open are opened.
     pub(crate) polls: Vec<(PollDraft, Opening)>,
 }
@@ -98,6 +103,7 @@ impl Default for Plan {
                 appends_max: 1,
             },
             append_delay: Duration::ZERO,
+            disk: ForgettingDisk::new(1),
             polls: vec![(draft("paredao-1", &["Ana", "Bia"]), Opening::Open)],
         }
     }
@@ -130,6 +136,7 @@ pub(crate) struct House {
     /// The same, as the API sees it.
     pub(crate) seen_store: Arc<MoodyStore>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) log: Arc<MoodyLog>,
     pub(crate) disk: ForgettingDisk,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) health: Health,
@@ -156,13 +163,13 @@ impl House {
         let store = EmbeddedStore::open(&path, paredao_store::EmbeddedOptions::default());
         let store = Arc::new(store.unwrap());
         open_polls(&*store, plan.polls, clock.now()).await;
-        let disk = ForgettingDisk::new(1);
+        let disk = plan.disk;
         let options = EmbeddedOptions {
             append_delay: plan.append_delay,
             ..EmbeddedOptions::default()
         };
         let log = EmbeddedLog::open(Arc::new(disk.clone()), clock.clone(), options).unwrap();
-        let log: Arc<dyn VoteLog> = Arc::new(log);
+        let log = Arc::new(MoodyLog::new(log));
         let intake =
             Intake::start(log.clone(), clock.clone(), Incarnation(7), plan.intake).unwrap();
         let intake = Arc::new(intake);
@@ -174,7 +181,7 @@ impl House {
         let rooms = Rooms {
             intake: intake.clone(),
             store: seen_store.clone(),
-            log,
+            log: log.clone(),
             clock: clock.clone(),
             health: health.clone(),
         };
@@ -198,6 +205,7 @@ impl House {
             store,
             seen_store,
             intake,
+            log,
             disk,
             clock,
             health,
@@ -220,6 +228,8 @@ impl House {
         self.refresher.await.unwrap();
         drop(self.component);
         assert!(self.intake.stop(PATIENCE).await && self.consumer.stop(PATIENCE).await);
+        let law = conservation(&self.log, &self.store, self.clock.now()).await;
+        assert!(law.holds() && law.in_flight == 0, "{law:?}");
     }
 
     /// The value of a series on `/metrics`.
@@ -277,6 +287,22 @@ pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     while !holds().await {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(POLL_PAUSE).await;
+    }
+}
+
+/// Where every vote is that was accepted, from durable data alone. Nobody works on it any more.
+async fn conservation(log: &MoodyLog, store: &EmbeddedStore, now: UnixMillis) -> Conservation {
+    log.speak_again();
+    let held = log.status(Lane(0)).await.unwrap();
+    let books = store.snapshot(now).await.unwrap().books;
+    let cut: u64 = books.cut.iter().map(|(_, votes)| votes).sum();
+    Conservation {
+        accepted: cut - books.unanswered,
+        booked: books.accounts,
+        dead_lettered: books.dead_lettered,
+        missing: books.missing,
+        in_flight: held.votes,
+        unanswered: books.unanswered,
     }
 }
 
