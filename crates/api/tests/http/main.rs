@@ -12,6 +12,7 @@ mod alarms;
 mod description;
 mod events;
 mod limits;
+mod metrics;
 mod reading;
 mod refusals;
 mod store_away;
