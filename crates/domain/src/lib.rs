@@ -16,6 +16,7 @@ mod ledger;
 mod mark;
 mod percent;
 mod poll;
+mod ranges;
 mod receipt;
 mod time;
 mod vote;
@@ -39,6 +40,7 @@ pub use poll::{
     CANDIDATES_MAX, CANDIDATES_MIN, Candidate, PartialsPolicy, Poll, PollDraft, PollError,
     PollState, VotingHours,
 };
+pub use ranges::Ranges;
 pub use receipt::{RECEIPT_CHARS, Receipt, ReceiptSecret, SignedReceipt};
 pub use time::{Minute, OffsetMillis, TimeError, UnixMillis, UtcOffset};
 pub use vote::Vote;
