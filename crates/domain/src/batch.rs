@@ -281,13 +281,6 @@ impl EncodedBatch {
             .filter_map(|(raw, at)| Some((at, decode_vote(raw).ok()?)))
     }
 
-    /// The vote at `position`.
-    pub fn vote(&self, position: Position) -> Option<Vote> {
-        self.raw_votes()
-            .nth(usize::from(position))
-            .and_then(|raw| decode_vote(raw).ok())
-    }
-
     /// The bytes of each vote: for counting at full speed. The first byte is the candidate.
     pub fn raw_votes(&self) -> std::slice::Iter<'_, [u8; VOTE_BYTES]> {
         let start = HEADER_BYTES + usize::from(self.voids) * 8;
@@ -480,8 +473,6 @@ mod tests {
             read.votes().map(|(_, v)| v).collect::<Vec<_>>(),
             (0..300).map(vote).collect::<Vec<_>>()
         );
-        assert_eq!(read.vote(299), Some(vote(299)));
-        assert_eq!(read.vote(300), None);
     }
 
     #[test]

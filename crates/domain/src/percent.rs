@@ -8,11 +8,6 @@ pub struct Percentage(u16);
 
 impl Percentage {
     const WHOLE: u16 = 10_000;
-
-    /// Hundredths of a percent.
-    pub fn hundredths(self) -> u16 {
-        self.0
-    }
 }
 
 impl fmt::Display for Percentage {
@@ -82,12 +77,12 @@ mod tests {
         ) {
             prop_assume!(votes.iter().any(|&v| v > 0));
             let shares = apportion(&votes);
-            let sum: u32 = shares.iter().map(|p| u32::from(p.hundredths())).sum();
+            let sum: u32 = shares.iter().map(|p| u32::from(p.0)).sum();
             prop_assert_eq!(sum, 10_000);
             let total: u128 = votes.iter().map(|&v| u128::from(v)).sum();
             for (share, &v) in shares.iter().zip(&votes) {
                 let floor = u128::from(v) * 10_000 / total;
-                let got = u128::from(share.hundredths());
+                let got = u128::from(share.0);
                 prop_assert!(got == floor || got == floor + 1);
             }
         }
