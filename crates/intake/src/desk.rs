@@ -35,6 +35,9 @@ pub struct Desk<W> {
     batch_votes_max: usize,
     deadline_ms: u64,
     last_number: BatchNumber,
+    /// Of the newest number. It never goes back, so that whoever misses a number learns from its
+    /// neighbours when its votes were accepted.
+    minute: Minute,
     cumulative: u64,
     /// Every number up to here was confirmed, or was given up and named so in a confirmed batch.
     confirmed: BatchNumber,
@@ -68,6 +71,7 @@ impl<W> Desk<W> {
             batch_votes_max,
             deadline_ms,
             last_number: 0,
+            minute: Minute(0),
             cumulative: 0,
             confirmed: 0,
             confirmed_beyond: BTreeSet::new(),
@@ -76,18 +80,23 @@ impl<W> Desk<W> {
         }
     }
 
-    /// Cuts votes into batches: each of one poll and one minute. They are out from now on.
-    /// `taken` is left empty, with its room.
+    /// Cuts votes into batches: each of one poll and one minute, and none of a later minute before
+    /// all of an earlier one. They are out from now on. `taken` is left empty, with its room.
     pub fn cut(&mut self, taken: &mut Taken<W>) -> Vec<EncodedBatch> {
         let oldest = taken.oldest;
         let mut piles: Vec<Pile<W>> = Vec::new();
         let mut batches = Vec::new();
         for waiting in taken.votes.drain(..) {
-            let at = pile_for(&mut piles, &waiting);
+            let minute = waiting.accepted_at.minute();
+            if piles.first().is_some_and(|pile| pile.minute != minute) {
+                let sent = piles.drain(..).map(|pile| self.send_out(pile, oldest));
+                batches.extend(sent);
+            }
+            let at = pile_for(&mut piles, waiting.ballot.poll, minute);
             if let Some(pile) = piles.get_mut(at) {
                 pile.put(waiting);
                 if pile.votes.len() >= self.batch_votes_max {
-                    let full = piles.swap_remove(at);
+                    let full = piles.remove(at);
                     batches.push(self.send_out(full, oldest));
                 }
             }
@@ -110,7 +119,13 @@ impl<W> Desk<W> {
     /// A marker of this incarnation: its end, or the naming of its void numbers. It is out from
     /// now on and answers nobody.
     pub fn marker(&mut self, kind: BatchKind, now: UnixMillis, boot: BootMillis) -> EncodedBatch {
-        let batch = self.number(kind, PollId::NONE, now.minute(), &[]);
+        let minute = match kind {
+            // Nothing comes after it.
+            BatchKind::End => self.minute.max(now.minute()),
+            // The votes that come after it may have been accepted before it was made.
+            BatchKind::Void | BatchKind::Votes | BatchKind::Barrier => self.minute,
+        };
+        let batch = self.number(kind, PollId::NONE, minute, &[]);
         let out = Out {
             batch: batch.clone(),
             waiters: Vec::new(),
@@ -128,6 +143,7 @@ impl<W> Desk<W> {
         votes: &[Vote],
     ) -> EncodedBatch {
         self.last_number += 1;
+        self.minute = minute;
         self.cumulative += votes.len() as u64;
         let header = BatchHeader {
             kind,
@@ -163,7 +179,7 @@ impl<W> Desk<W> {
             return;
         };
         self.note_confirmed(&out.batch);
-        let in_time = self.is_in_time(&out, boot);
+        let in_time = !self.is_late(out.oldest, boot);
         let batch = out.batch.id();
         for (waiter, position) in out.waiters.into_iter().zip(0 as Position..) {
             let receipt = Receipt { batch, position };
@@ -190,8 +206,9 @@ impl<W> Desk<W> {
         }
     }
 
-    fn is_in_time(&self, out: &Out<W>, boot: BootMillis) -> bool {
-        boot.since(out.oldest) <= self.deadline_ms
+    /// Whether the deadline of what was accepted at `oldest` has passed.
+    fn is_late(&self, oldest: BootMillis, boot: BootMillis) -> bool {
+        boot.since(oldest) > self.deadline_ms
     }
 
     /// Answers everybody whose deadline has passed while their batch is out: "unknown".
@@ -216,7 +233,7 @@ impl<W> Desk<W> {
         mut answer: impl FnMut(W, NotTaken),
     ) -> Option<EncodedBatch> {
         let out = self.out.get(&number)?;
-        if out.batch.header().kind != BatchKind::Votes || self.is_in_time(out, boot) {
+        if out.batch.header().kind != BatchKind::Votes || !self.is_late(out.oldest, boot) {
             return Some(out.batch.clone());
         }
         let out = self.out.remove(&number)?;
@@ -236,22 +253,12 @@ impl<W> Desk<W> {
     pub fn out(&self) -> usize {
         self.out.len()
     }
-
-    /// Whose desk it is.
-    pub fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    /// Votes cut so far.
-    pub fn cumulative(&self) -> u64 {
-        self.cumulative
-    }
 }
 
-fn pile_for<W>(piles: &mut Vec<Pile<W>>, waiting: &Waiting<W>) -> usize {
-    let (poll, minute) = (waiting.ballot.poll, waiting.accepted_at.minute());
-    let fits = |pile: &Pile<W>| pile.poll == poll && pile.minute == minute;
-    piles.iter().position(fits).unwrap_or_else(|| {
+/// The pile of a poll, among piles of one minute.
+fn pile_for<W>(piles: &mut Vec<Pile<W>>, poll: PollId, minute: Minute) -> usize {
+    let found = piles.iter().position(|pile| pile.poll == poll);
+    found.unwrap_or_else(|| {
         piles.push(Pile {
             poll,
             minute,
@@ -338,6 +345,34 @@ mod tests {
         assert!(batches.iter().all(|b| b.vote_count() <= 4));
         assert_eq!(batches.iter().map(EncodedBatch::vote_count).sum::<u32>(), 8);
         assert_eq!(batches.len(), 4);
+    }
+
+    #[test]
+    fn numbers_follow_minutes_however_many_polls_there_are() {
+        for full in 1..=5 {
+            let mut votes: Vec<(u32, i64)> = (1..=5).map(|poll| (poll, 59_999)).collect();
+            votes.extend([(full, 60_000); 4]);
+            votes.extend((1..=5).map(|poll| (poll, 60_001)));
+            votes.push((full, 120_000));
+            let batches = cut(&mut desk(), &votes);
+            let numbers: Vec<_> = batches.iter().map(|b| b.id().number).collect();
+            assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+            let minutes: Vec<_> = batches.iter().map(|b| b.header().minute.0).collect();
+            assert_eq!(minutes, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn a_void_marker_is_no_later_than_the_votes_that_may_follow_it() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 59_999)]);
+        let void = desk.marker(BatchKind::Void, UnixMillis(60_000), BOOT);
+        let votes = cut(&mut desk, &[(1, 59_999)]).remove(0);
+        let end = desk.marker(BatchKind::End, UnixMillis(60_000), BOOT);
+        let minutes = [&void, &votes, &end].map(|batch| batch.header().minute.0);
+        assert_eq!(minutes, [0, 0, 1]);
+        let back = desk.marker(BatchKind::End, UnixMillis(0), BOOT);
+        assert_eq!(back.header().minute.0, 1, "whatever the clock does");
     }
 
     #[test]
