@@ -12,6 +12,9 @@ use crate::{NotTaken, Taken, Waiting};
 
 /// Void numbers that one batch names; more wait for the next.
 const VOIDS_PER_BATCH_MAX: usize = 1_000;
+/// Confirmed batches that name a void number. One would do, but if that one is damaged in the log,
+/// nobody else says that the number was answered to nobody, and it counts as missing for ever.
+const NAMINGS: u8 = 3;
 
 /// A batch that is out: frozen until it is confirmed or given up.
 struct Out<W> {
@@ -44,8 +47,8 @@ pub struct Desk<W> {
     /// Numbers beyond `confirmed` of which the same holds.
     confirmed_beyond: BTreeSet<BatchNumber>,
     out: BTreeMap<BatchNumber, Out<W>>,
-    /// Given up, and not yet named so in a confirmed batch.
-    voids: BTreeSet<BatchNumber>,
+    /// Given up, each with how many confirmed batches have named it so.
+    voids: BTreeMap<BatchNumber, u8>,
 }
 
 impl<W> Desk<W> {
@@ -76,7 +79,7 @@ impl<W> Desk<W> {
             confirmed: 0,
             confirmed_beyond: BTreeSet::new(),
             out: BTreeMap::new(),
-            voids: BTreeSet::new(),
+            voids: BTreeMap::new(),
         }
     }
 
@@ -158,13 +161,19 @@ impl<W> Desk<W> {
             cumulative: self.cumulative,
             confirmed: self.confirmed,
         };
-        let voids: Vec<BatchNumber> = self
+        EncodedBatch::encode(header, &self.voids_to_name(), votes)
+    }
+
+    /// Those that were named least often come first.
+    fn voids_to_name(&self) -> Vec<BatchNumber> {
+        let mut voids: Vec<(u8, BatchNumber)> = self
             .voids
             .iter()
-            .copied()
-            .take(VOIDS_PER_BATCH_MAX)
+            .map(|(&number, &named)| (named, number))
             .collect();
-        EncodedBatch::encode(header, &voids, votes)
+        voids.sort_unstable();
+        voids.truncate(VOIDS_PER_BATCH_MAX);
+        voids.into_iter().map(|(_, number)| number).collect()
     }
 
     /// The log confirmed a batch: answers everybody who waits for it, with a receipt if the
@@ -197,12 +206,24 @@ impl<W> Desk<W> {
     fn note_confirmed(&mut self, batch: &EncodedBatch) {
         self.confirmed_beyond.insert(batch.id().number);
         for void in batch.voids() {
-            if self.voids.remove(&void) {
-                self.confirmed_beyond.insert(void);
-            }
+            self.note_named(void);
         }
         while self.confirmed_beyond.remove(&(self.confirmed + 1)) {
             self.confirmed += 1;
+        }
+    }
+
+    /// A confirmed batch named this void number.
+    fn note_named(&mut self, void: BatchNumber) {
+        let Some(named) = self.voids.get_mut(&void) else {
+            return;
+        };
+        *named += 1;
+        if *named == 1 {
+            self.confirmed_beyond.insert(void);
+        }
+        if *named >= NAMINGS {
+            self.voids.remove(&void);
         }
     }
 
@@ -237,16 +258,16 @@ impl<W> Desk<W> {
             return Some(out.batch.clone());
         }
         let out = self.out.remove(&number)?;
-        self.voids.insert(number);
+        self.voids.insert(number, 0);
         out.waiters
             .into_iter()
             .for_each(|waiter| answer(waiter, NotTaken::OutcomeUnknown));
         None
     }
 
-    /// Whether numbers were given up and not yet named so in a confirmed batch.
+    /// Whether numbers were given up and not yet named so in any confirmed batch.
     pub fn has_voids(&self) -> bool {
-        !self.voids.is_empty()
+        self.voids.values().any(|named| *named == 0)
     }
 
     /// Batches that are out.
@@ -451,6 +472,74 @@ mod tests {
         book.record(&naming);
         book.record(&later);
         assert_eq!((book.missing_votes(), book.unanswered_votes()), (0, 1));
+    }
+
+    /// A desk that gave number 1 up and named it so in the void marker 2, which was confirmed.
+    fn desk_with_a_void() -> (Desk<u32>, EncodedBatch) {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 0)]);
+        assert_eq!(desk.retry(1, LATE, |_, _| ()), None);
+        let naming = desk.marker(BatchKind::Void, UnixMillis(0), LATE);
+        confirm(&mut desk, 2, LATE);
+        (desk, naming)
+    }
+
+    fn voids(batch: &EncodedBatch) -> Vec<BatchNumber> {
+        batch.voids().collect()
+    }
+
+    #[test]
+    fn a_void_number_is_named_until_three_confirmed_batches_have() {
+        let (mut desk, _) = desk_with_a_void();
+        let unconfirmed = cut(&mut desk, &[(1, 0)]).remove(0);
+        let second = cut(&mut desk, &[(1, 0)]).remove(0);
+        confirm(&mut desk, second.id().number, LATE);
+        let third = cut(&mut desk, &[(1, 0)]).remove(0);
+        confirm(&mut desk, third.id().number, LATE);
+        let named = [&unconfirmed, &second, &third].map(voids);
+        assert_eq!(named, [[1], [1], [1]]);
+        let fourth = cut(&mut desk, &[(1, 0)]).remove(0);
+        assert!(voids(&fourth).is_empty());
+    }
+
+    #[test]
+    fn an_end_marker_names_what_was_not_named_often_enough() {
+        let (mut desk, _) = desk_with_a_void();
+        let end = desk.marker(BatchKind::End, UnixMillis(0), LATE);
+        assert_eq!(voids(&end), [1]);
+    }
+
+    #[test]
+    fn a_void_number_is_not_missing_though_a_batch_that_names_it_is_damaged() {
+        let (mut desk, naming) = desk_with_a_void();
+        let mut book = IncarnationBook::new(WHO, Lane(0));
+        let damaged = naming.header();
+        book.record_damaged(2, 0, damaged.cumulative, damaged.minute);
+        for _ in 0..5 {
+            let batch = cut(&mut desk, &[(1, 0)]).remove(0);
+            book.record(&batch);
+            assert!(batch.header().confirmed >= 2, "it passes the void number");
+            assert_eq!((book.missing_votes(), book.unanswered_votes()), (0, 1));
+            confirm(&mut desk, batch.id().number, LATE);
+        }
+    }
+
+    #[test]
+    fn void_numbers_beyond_what_one_batch_names_come_first_in_the_next() {
+        let mut desk = desk();
+        let count = VOIDS_PER_BATCH_MAX as u64 + 1;
+        for number in 1..=count {
+            cut(&mut desk, &[(1, 0)]);
+            assert_eq!(desk.retry(number, LATE, |_, _| ()), None);
+        }
+        let first = desk.marker(BatchKind::Void, UnixMillis(0), LATE);
+        assert_eq!(voids(&first), (1..count).collect::<Vec<_>>());
+        confirm(&mut desk, first.id().number, LATE);
+        assert!(desk.has_voids(), "one was never named");
+        let second = desk.marker(BatchKind::Void, UnixMillis(0), LATE);
+        assert_eq!(voids(&second)[..2], [count, 1]);
+        confirm(&mut desk, second.id().number, LATE);
+        assert!(!desk.has_voids());
     }
 
     #[test]
