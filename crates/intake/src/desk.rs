@@ -228,8 +228,13 @@ impl<W> Desk<W> {
     }
 
     /// Whether the deadline of what was accepted at `oldest` has passed.
-    fn is_late(&self, oldest: BootMillis, boot: BootMillis) -> bool {
+    pub fn is_late(&self, oldest: BootMillis, boot: BootMillis) -> bool {
         boot.since(oldest) > self.deadline_ms
+    }
+
+    /// Whether something is out past its deadline, whether anybody still waits for it or not.
+    pub fn is_overdue(&self, boot: BootMillis) -> bool {
+        self.out.values().any(|out| self.is_late(out.oldest, boot))
     }
 
     /// Answers everybody whose deadline has passed while their batch is out: "unknown".
@@ -540,6 +545,18 @@ mod tests {
         assert_eq!(voids(&second)[..2], [count, 1]);
         confirm(&mut desk, second.id().number, LATE);
         assert!(!desk.has_voids());
+    }
+
+    #[test]
+    fn a_batch_is_overdue_whether_somebody_waits_for_it_or_not() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 0), (2, 0)]);
+        assert!(!desk.is_overdue(BOOT));
+        desk.answer_overdue(LATE, |_, _| ());
+        confirm(&mut desk, 1, LATE);
+        assert!(desk.is_overdue(LATE), "number 2 is still out");
+        confirm(&mut desk, 2, LATE);
+        assert!(!desk.is_overdue(LATE));
     }
 
     #[test]

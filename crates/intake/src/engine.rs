@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use paredao_domain::{BatchKind, BatchNumber, Clock, EncodedBatch, Incarnation, Lane, VOTES_MAX};
+use paredao_domain::{
+    BatchKind, BatchNumber, BootMillis, Clock, EncodedBatch, Incarnation, Lane, VOTES_MAX,
+};
 use paredao_telemetry::failpoint;
 use paredao_telemetry::metrics::{AppendFailure, Stage, metrics};
 use paredao_vote_log::{AppendError, VoteLog};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::bell::{Answer, Bells, Waiter, slot};
 use crate::{Ballot, Desk, Door, Inbox, Linger, NotTaken, Taken};
@@ -159,21 +161,7 @@ impl Intake {
     /// Answers whoever has waited past the deadline, also while the engine's thread hangs in a
     /// system call, and shows how much waits. To be called a few times a second.
     pub fn answer_overdue(&self) {
-        let boot = self.shared.clock.boot();
-        let mut overdue = 0;
-        let mut round = self.shared.bells.round();
-        let mut desk = self.shared.desk.lock();
-        desk.answer_overdue(boot, |waiter, why| {
-            overdue += 1;
-            round.answer(&waiter, Err(why));
-        });
-        if overdue > 0 {
-            // Still under the desk's lock, so that the confirm of what is overdue, which opens
-            // the door again, comes after this and not in between.
-            self.shared.turn_away(Door::LogUnavailable);
-        }
-        drop(desk);
-        drop(round);
+        self.shared.answer_overdue();
         let status = self.status();
         metrics().votes_waiting.set(status.waiting as u64);
         metrics().batches_in_flight.set(status.batches_out as u64);
@@ -217,10 +205,51 @@ fn check(options: &IntakeOptions) -> Result<(), IntakeError> {
 }
 
 impl Shared {
-    /// Closes the door and answers everybody in the inbox: their votes are nowhere.
-    fn turn_away(&self, door: Door) {
+    /// Answers whoever has waited past the deadline. As long as a batch is overdue the log hangs,
+    /// and the door is closed, whether anybody still waits for that batch or not.
+    fn answer_overdue(&self) {
+        let boot = self.clock.boot();
+        let mut round = self.bells.round();
+        let mut desk = self.desk.lock();
+        desk.answer_overdue(boot, |waiter, why| round.answer(&waiter, Err(why)));
+        // Still under the desk's lock, so that the confirm of what is overdue, which opens the
+        // door again, comes after this and not in between.
+        if desk.is_overdue(boot) {
+            self.close();
+            return;
+        }
+        let inbox = self.inbox.lock();
+        // A batch of theirs would be as old as the oldest of them, and a success for nobody.
+        if inbox
+            .oldest()
+            .is_some_and(|oldest| desk.is_late(oldest, boot))
+        {
+            self.turn_away(inbox);
+        }
+    }
+
+    /// Opens the door again, unless the log still hangs.
+    fn open_again(&self, desk: &Desk<Waiter>, boot: BootMillis) {
+        if desk.is_overdue(boot) {
+            return;
+        }
         let mut inbox = self.inbox.lock();
-        inbox.set_door(door);
+        if inbox.door() == Door::LogUnavailable {
+            inbox.set_door(Door::Open);
+            drop(inbox);
+            tracing::info!(event = "vote_log_available");
+        }
+    }
+
+    /// Closes the door while the log takes nothing, and answers everybody in the inbox.
+    fn close(&self) {
+        let mut inbox = self.inbox.lock();
+        inbox.set_door(Door::LogUnavailable);
+        self.turn_away(inbox);
+    }
+
+    /// Answers everybody in the inbox: their votes are nowhere.
+    fn turn_away(&self, mut inbox: MutexGuard<'_, Inbox<Waiter>>) {
         let turned_away = inbox.take(Vec::new());
         drop(inbox);
         let mut round = self.bells.round();
@@ -327,25 +356,15 @@ impl Engine {
         let mut desk = self.shared.desk.lock();
         desk.confirm(number, boot, |waiter, answer| round.answer(&waiter, answer));
         let has_voids = desk.has_voids();
+        if self.retries.is_empty() && !has_voids {
+            self.pause = RETRY_PAUSE_MIN;
+            self.shared.open_again(&desk, boot);
+        }
         drop(desk);
         drop(round);
         observe(Stage::Answer, started.elapsed());
-        if !self.retries.is_empty() {
-            return;
-        }
-        if has_voids {
+        if self.retries.is_empty() && has_voids {
             self.append_marker(BatchKind::Void);
-        } else {
-            self.recovered();
-        }
-    }
-
-    fn recovered(&mut self) {
-        self.pause = RETRY_PAUSE_MIN;
-        let mut inbox = self.shared.inbox.lock();
-        if inbox.door() == Door::LogUnavailable {
-            inbox.set_door(Door::Open);
-            tracing::info!(event = "vote_log_available");
         }
     }
 
@@ -364,7 +383,7 @@ impl Engine {
         if self.retries.is_empty() {
             tracing::error!(event = "append_failed", number, %error, "votes are refused until it works");
         }
-        self.shared.turn_away(Door::LogUnavailable);
+        self.shared.close();
         self.retries.push(Retry {
             number,
             at: Instant::now() + self.pause,
@@ -490,5 +509,78 @@ fn observe(stage: Stage, took: Duration) {
 fn hit(name: &str) {
     if let Err(error) = failpoint::hit(name) {
         tracing::warn!(event = "failpoint_ignored", name, %error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use paredao_domain::{CandidateNumber, KeyHash, KeySource, PollId, UnixMillis, VotingHours};
+
+    use super::*;
+
+    const DEADLINE_MS: u64 = 5_000;
+
+    /// A clock that stands so long after the boot.
+    struct At(u64);
+
+    impl Clock for At {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(0)
+        }
+
+        fn boot(&self) -> BootMillis {
+            BootMillis(self.0)
+        }
+    }
+
+    /// What an engine shares that does not run.
+    fn stuck_at(boot: u64) -> Shared {
+        Shared {
+            inbox: Mutex::new(Inbox::new(9)),
+            desk: Mutex::new(Desk::new(Incarnation(1), Lane(0), 4, DEADLINE_MS)),
+            bells: Bells::default(),
+            clock: Arc::new(At(boot)),
+            wake_at: AtomicUsize::new(1),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    fn ballot() -> Ballot {
+        Ballot {
+            poll: PollId(1),
+            hours: VotingHours {
+                opens_at: Some(UnixMillis(0)),
+                closes_at: None,
+            },
+            candidate: CandidateNumber::try_from(1).unwrap(),
+            source: KeySource::Drawn,
+            key: KeyHash([0; 12]),
+        }
+    }
+
+    /// What somebody hears who has waited in the inbox since the boot.
+    fn heard_at(boot: u64) -> (Option<Answer>, usize, Door) {
+        let shared = stuck_at(boot);
+        let (waiter, voter) = slot();
+        let mut inbox = shared.inbox.lock();
+        inbox
+            .admit(ballot(), waiter, UnixMillis(0), BootMillis(0))
+            .unwrap();
+        drop(inbox);
+        shared.answer_overdue();
+        let inbox = shared.inbox.lock();
+        (voter.now_or_never(), inbox.len(), inbox.door())
+    }
+
+    #[test]
+    fn whoever_waits_in_the_inbox_past_the_deadline_is_told_that_the_vote_is_nowhere() {
+        assert_eq!(heard_at(DEADLINE_MS), (None, 1, Door::Open));
+        let nowhere = Some(Err(NotTaken::LogUnavailable));
+        assert_eq!(
+            heard_at(DEADLINE_MS + 1),
+            (nowhere, 0, Door::Open),
+            "and the door stays open, since no confirm would open it again"
+        );
     }
 }

@@ -125,6 +125,11 @@ impl<W> Inbox<W> {
         Ok(self.waiting.len())
     }
 
+    /// When the first of those who wait was accepted, on the clock of deadlines.
+    pub fn oldest(&self) -> Option<BootMillis> {
+        (!self.waiting.is_empty()).then_some(self.oldest)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -238,7 +243,9 @@ mod tests {
         let mut inbox = Inbox::new(9);
         inbox.admit(ballot(), 0_u8, NOW, BootMillis(5)).unwrap();
         inbox.admit(ballot(), 0, NOW, BootMillis(9)).unwrap();
+        assert_eq!(inbox.oldest(), Some(BootMillis(5)));
         assert_eq!(inbox.take(Vec::new()).oldest, BootMillis(5));
+        assert_eq!(inbox.oldest(), None);
         inbox.admit(ballot(), 0, NOW, BootMillis(11)).unwrap();
         assert_eq!(inbox.take(Vec::new()).oldest, BootMillis(11));
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use paredao_domain::{
-    BatchKind, BootMillis, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash, KeySource,
-    Lane, PollId, UnixMillis, VotingHours,
+    BatchKind, BatchNumber, BootMillis, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash,
+    KeySource, Lane, PollId, Receipt, UnixMillis, VotingHours,
 };
 use paredao_intake::{Ballot, Door, Intake, IntakeOptions, NotTaken};
 use paredao_vote_log::{AppendError, LogError, LogStatus, Subscription, VoteLog};
@@ -24,8 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
     Takes,
+    /// Takes the batches up to this number and holds the others.
+    TakesUpTo(BatchNumber),
     Holds,
     Refuses,
+}
+
+impl Mood {
+    fn decides(self, number: BatchNumber) -> bool {
+        match self {
+            Self::Takes | Self::Refuses => true,
+            Self::TakesUpTo(last) => number <= last,
+            Self::Holds => false,
+        }
+    }
 }
 
 /// Appends wait while it holds, fail while it refuses, and are kept while it takes.
@@ -59,7 +71,7 @@ impl VoteLog for Leash {
         self.attempts.lock().await.push(batch.clone());
         let mut mood = self.mood.subscribe();
         let decided = *mood
-            .wait_for(|mood| *mood != Mood::Holds)
+            .wait_for(|mood| mood.decides(batch.id().number))
             .await
             .expect("the leash lives");
         if decided == Mood::Refuses {
@@ -131,8 +143,12 @@ fn rig(mood: Mood) -> Rig {
 }
 
 fn ballot() -> Ballot {
+    ballot_in(1)
+}
+
+fn ballot_in(poll: u32) -> Ballot {
     Ballot {
-        poll: PollId(1),
+        poll: PollId(poll),
         hours: VotingHours {
             opens_at: Some(UnixMillis(0)),
             closes_at: None,
@@ -143,10 +159,16 @@ fn ballot() -> Ballot {
     }
 }
 
+type Vote = tokio::task::JoinHandle<Result<Receipt, NotTaken>>;
+
 impl Rig {
-    fn vote(&self) -> tokio::task::JoinHandle<Result<paredao_domain::Receipt, NotTaken>> {
+    fn vote(&self) -> Vote {
+        self.vote_in(1)
+    }
+
+    fn vote_in(&self, poll: u32) -> Vote {
         let intake = Arc::clone(&self.intake);
-        tokio::spawn(async move { intake.submit(ballot()).await })
+        tokio::spawn(async move { intake.submit(ballot_in(poll)).await })
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
@@ -322,6 +344,48 @@ async fn whoever_waits_on_a_hanging_append_is_told_at_the_deadline() {
         r.intake.status().door == Door::Open
     })
     .await;
+}
+
+#[tokio::test]
+async fn while_any_batch_is_overdue_nobody_is_let_in_to_wait_for_it() {
+    let rig = rig(Mood::Holds);
+    let mut votes = vec![rig.vote()];
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    votes.extend((1..=3).map(|poll| rig.vote_in(poll)));
+    rig.until("three waiting", async |r| r.intake.status().waiting == 3)
+        .await;
+    rig.log.set(Mood::TakesUpTo(1));
+    rig.until("a batch for each poll", async |r| {
+        r.log.attempts.lock().await.len() == 4 && r.intake.status().batches_out == 3
+    })
+    .await;
+
+    rig.clock.boot.store(5_001, Ordering::Relaxed);
+    rig.intake.answer_overdue();
+    assert!(votes.remove(0).await.expect("no panic").is_ok());
+    for vote in votes {
+        assert_eq!(vote.await.expect("no panic"), Err(NotTaken::OutcomeUnknown));
+    }
+    rig.log.set(Mood::TakesUpTo(3));
+    rig.until("one batch left", async |r| {
+        r.intake.status().batches_out == 1
+    })
+    .await;
+    assert_eq!(rig.intake.status().door, Door::LogUnavailable);
+    rig.intake.answer_overdue();
+    assert_eq!(
+        rig.intake.submit(ballot()).await,
+        Err(NotTaken::LogUnavailable)
+    );
+    rig.log.set(Mood::Takes);
+    rig.until("an open door", async |r| {
+        r.intake.status().door == Door::Open
+    })
+    .await;
+    assert!(rig.intake.submit(ballot()).await.is_ok());
 }
 
 #[tokio::test]
