@@ -120,7 +120,8 @@ impl fmt::Display for CandidateNumber {
     }
 }
 
-/// One start of one API process: drawn at random, never used again.
+/// One start of one API process, or of its clock when that was set back: drawn at random, never
+/// used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);

@@ -83,6 +83,16 @@ impl<W> Desk<W> {
         }
     }
 
+    /// Begins the next incarnation by the same rules. What is out of the old one is forgotten.
+    pub fn begin_incarnation(&mut self, incarnation: Incarnation) {
+        *self = Self::new(
+            incarnation,
+            self.lane,
+            self.batch_votes_max,
+            self.deadline_ms,
+        );
+    }
+
     /// Cuts votes into batches: each of one poll and one minute, and none of a later minute before
     /// all of an earlier one. They are out from now on. `taken` is left empty, with its room.
     pub fn cut(&mut self, taken: &mut Taken<W>) -> Vec<EncodedBatch> {
@@ -557,6 +567,19 @@ mod tests {
         assert!(desk.is_overdue(LATE), "number 2 is still out");
         confirm(&mut desk, 2, LATE);
         assert!(!desk.is_overdue(LATE));
+    }
+
+    #[test]
+    fn the_next_incarnation_counts_from_the_beginning() {
+        let mut desk = desk();
+        cut(&mut desk, &[(1, 60_000), (2, 60_000)]);
+        confirm(&mut desk, 1, BOOT);
+        desk.begin_incarnation(Incarnation(0xdef));
+        let first = cut(&mut desk, &[(1, 0)]).remove(0);
+        let (id, header) = (first.id(), first.header());
+        assert_eq!((id.incarnation, id.number), (Incarnation(0xdef), 1));
+        assert_eq!((header.cumulative, header.confirmed), (1, 0));
+        assert_eq!((header.minute.0, desk.out()), (0, 1));
     }
 
     #[test]

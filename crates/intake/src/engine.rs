@@ -5,6 +5,7 @@
 //! embedded log an append does its system calls right here; on a broker many are under way.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,10 @@ use crate::{Ballot, Desk, Door, Inbox, Linger, NotTaken, Taken};
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause between attempts: how long recovery goes unnoticed at most.
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Where an intake gets its incarnations from: each is drawn at random, none is given twice. It
+/// needs a new one at its start, and when the clock went back.
+pub type Incarnations = Box<dyn FnMut() -> io::Result<Incarnation> + Send>;
 
 type Append = Pin<Box<dyn Future<Output = (BatchNumber, Result<(), AppendError>)> + Send>>;
 
@@ -55,9 +60,12 @@ pub enum IntakeError {
     /// Options that contradict each other; names the limit.
     #[error("{0}")]
     Options(&'static str),
+    /// No incarnation could be drawn.
+    #[error("cannot name this start of the intake: {0}")]
+    Incarnation(#[source] io::Error),
     /// The system gives no thread.
     #[error("cannot start the intake's thread: {0}")]
-    Thread(#[from] std::io::Error),
+    Thread(#[source] io::Error),
 }
 
 /// What an intake is doing.
@@ -89,14 +97,15 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Starts the thread. `incarnation` must be drawn afresh for every start.
+    /// Starts the thread.
     pub fn start(
         log: Arc<dyn VoteLog>,
         clock: Arc<dyn Clock>,
-        incarnation: Incarnation,
+        mut incarnations: Incarnations,
         options: IntakeOptions,
     ) -> Result<Self, IntakeError> {
         check(&options)?;
+        let incarnation = incarnations().map_err(IntakeError::Incarnation)?;
         let deadline_ms = u64::try_from(options.append_deadline.as_millis()).unwrap_or(u64::MAX);
         let desk = Desk::new(
             incarnation,
@@ -112,10 +121,11 @@ impl Intake {
             wake_at: AtomicUsize::new(1),
             stopping: AtomicBool::new(false),
         });
-        let engine = Engine::new(Arc::clone(&shared), log, &options);
+        let engine = Engine::new(Arc::clone(&shared), log, incarnations, &options);
         let handle = thread::Builder::new()
             .name("intake".to_owned())
-            .spawn(move || engine.run())?;
+            .spawn(move || engine.run())
+            .map_err(IntakeError::Thread)?;
         Ok(Self {
             shared,
             thread: handle.thread().clone(),
@@ -138,11 +148,18 @@ impl Intake {
 
     fn enqueue(&self, ballot: Ballot, waiter: Waiter) -> Result<(), NotTaken> {
         let (now, boot) = (self.shared.clock.now(), self.shared.clock.boot());
-        let waiting = self.shared.inbox.lock().admit(ballot, waiter, now, boot)?;
-        if waiting == 1 || waiting == self.shared.wake_at.load(Ordering::Relaxed) {
+        let mut inbox = self.shared.inbox.lock();
+        let admitted = inbox.admit(ballot, waiter, now, boot);
+        let is_over = inbox.went_back_ms().is_some();
+        drop(inbox);
+        let wakes = match admitted {
+            Ok(waiting) => waiting == 1 || waiting == self.shared.wake_at.load(Ordering::Relaxed),
+            Err(_) => is_over,
+        };
+        if wakes {
             self.thread.unpark();
         }
-        Ok(())
+        admitted.map(drop)
     }
 
     /// What it is doing.
@@ -281,6 +298,7 @@ struct Retry {
 struct Engine {
     shared: Arc<Shared>,
     log: Arc<dyn VoteLog>,
+    incarnations: Incarnations,
     linger: Linger,
     appends_max: usize,
     appends: FuturesUnordered<Append>,
@@ -301,16 +319,24 @@ enum Step {
     Wait(Option<Duration>),
     /// Append the end marker: nothing is left.
     End,
+    /// Begin the next incarnation.
+    Begin,
     /// End the thread.
     Done,
 }
 
 impl Engine {
-    fn new(shared: Arc<Shared>, log: Arc<dyn VoteLog>, options: &IntakeOptions) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        log: Arc<dyn VoteLog>,
+        incarnations: Incarnations,
+        options: &IntakeOptions,
+    ) -> Self {
         let taken = shared.inbox.lock().take(Vec::new());
         Self {
             shared,
             log,
+            incarnations,
             linger: Linger::new(options.linger_max),
             appends_max: options.appends_max,
             appends: FuturesUnordered::new(),
@@ -330,7 +356,8 @@ impl Engine {
             self.settle_ready(&mut context);
             match self.next_step() {
                 Step::Cut { waited } => self.cut(waited),
-                Step::End => self.append_marker(BatchKind::End),
+                Step::End => self.end_incarnation(),
+                Step::Begin => self.begin_incarnation(),
                 Step::Wait(Some(limit)) => thread::park_timeout(limit),
                 Step::Wait(None) => thread::park(),
                 Step::Done => return,
@@ -428,13 +455,44 @@ impl Engine {
         self.append(marker);
     }
 
+    /// Appends the end marker: what was accepted is settled, and the process stops or the clock
+    /// went back.
+    fn end_incarnation(&mut self) {
+        if let Some(by_ms) = self.shared.inbox.lock().went_back_ms() {
+            tracing::error!(
+                event = "clock_went_back",
+                by_ms,
+                "votes accepted before carry the times of a clock that was ahead"
+            );
+        }
+        self.append_marker(BatchKind::End);
+    }
+
+    /// Begins the next incarnation. None can be drawn only while the system is out of order.
+    fn begin_incarnation(&mut self) {
+        match (self.incarnations)() {
+            Ok(incarnation) => {
+                let mut desk = self.shared.desk.lock();
+                desk.begin_incarnation(incarnation);
+                self.shared.inbox.lock().begin_incarnation();
+                drop(desk);
+                self.end_marker_sent = false;
+                tracing::info!(event = "incarnation_began", %incarnation);
+            }
+            Err(error) => {
+                tracing::error!(event = "no_incarnation", %error, "votes are refused until there is one");
+                wait(RETRY_PAUSE_MAX);
+            }
+        }
+    }
+
     fn next_step(&mut self) -> Step {
         let stopping = self.shared.stopping.load(Ordering::Acquire);
-        if stopping && self.end_marker_sent {
-            return if self.appends.is_empty() {
-                Step::Done
-            } else {
-                Step::Wait(None)
+        if self.end_marker_sent {
+            return match (self.appends.is_empty(), stopping) {
+                (false, _) => Step::Wait(None),
+                (true, true) => Step::Done,
+                (true, false) => Step::Begin,
             };
         }
         let retry_in = self
@@ -447,11 +505,13 @@ impl Engine {
         }
         let target = self.linger.target();
         self.shared.wake_at.store(target, Ordering::Relaxed);
-        let waiting = self.shared.inbox.lock().len();
+        let inbox = self.shared.inbox.lock();
+        let (waiting, ending) = (inbox.len(), stopping || inbox.went_back_ms().is_some());
+        drop(inbox);
         if waiting == 0 {
             self.waiting_since = None;
             let idle = self.appends.is_empty();
-            return if stopping && idle {
+            return if ending && idle {
                 Step::End
             } else {
                 Step::Wait(None)
@@ -461,7 +521,7 @@ impl Engine {
             .waiting_since
             .get_or_insert_with(Instant::now)
             .elapsed();
-        if waiting >= target || waited >= self.linger.max() || stopping {
+        if waiting >= target || waited >= self.linger.max() || ending {
             Step::Cut { waited }
         } else {
             Step::Wait(Some(self.linger.max().saturating_sub(waited)))
@@ -495,6 +555,14 @@ impl Engine {
             observe(Stage::Append, took);
             (batch.id().number, result)
         }));
+    }
+}
+
+/// Waits for so long, whoever wakes this thread meanwhile.
+fn wait(pause: Duration) {
+    let until = Instant::now() + pause;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
     }
 }
 

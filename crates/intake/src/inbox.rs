@@ -4,6 +4,10 @@ use paredao_domain::{
     BootMillis, CandidateNumber, KeyHash, KeySource, PollId, UnixMillis, VotingHours,
 };
 
+/// So far the clock may go back within one incarnation: the small steps by which clocks are kept
+/// right pass by while acceptance stands still.
+const BACK_MS_MAX: i64 = 1_000;
+
 /// A vote as it is handed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ballot {
@@ -28,7 +32,8 @@ pub enum NotTaken {
     /// As many votes wait as may: 503. Not stored.
     #[error("too many votes are waiting")]
     Overloaded,
-    /// The log takes nothing at present: 503. Not stored.
+    /// Nothing is taken at present, because the log is away or an incarnation ends: 503. Not
+    /// stored.
     #[error("the vote log is not available")]
     LogUnavailable,
     /// The process is stopping: 503. Not stored.
@@ -78,6 +83,8 @@ pub struct Inbox<W> {
     waiting_max: usize,
     oldest: BootMillis,
     newest_accepted: UnixMillis,
+    /// By how much the clock went back, once that was too much.
+    went_back_ms: Option<i64>,
 }
 
 impl<W> Inbox<W> {
@@ -89,11 +96,12 @@ impl<W> Inbox<W> {
             waiting_max,
             oldest: BootMillis(0),
             newest_accepted: UnixMillis(0),
+            went_back_ms: None,
         }
     }
 
-    /// Accepts a vote at `now`, or at the newest acceptance if the clock went back: within one
-    /// incarnation the time of acceptance never does. Returns how many wait.
+    /// Accepts a vote at `now`, or at the newest acceptance if the clock went back a little:
+    /// within one incarnation the time of acceptance never does. Returns how many wait.
     pub fn admit(
         &mut self,
         ballot: Ballot,
@@ -106,6 +114,7 @@ impl<W> Inbox<W> {
             Door::LogUnavailable => return Err(NotTaken::LogUnavailable),
             Door::ShuttingDown => return Err(NotTaken::ShuttingDown),
         }
+        self.check_clock(now)?;
         if self.waiting.len() >= self.waiting_max {
             return Err(NotTaken::Overloaded);
         }
@@ -123,6 +132,31 @@ impl<W> Inbox<W> {
             waiter,
         });
         Ok(self.waiting.len())
+    }
+
+    /// A clock that stood ahead and was put right would hold every later vote at one instant that
+    /// is still to come. So the incarnation is over, and no vote is taken until the next begins.
+    fn check_clock(&mut self, now: UnixMillis) -> Result<(), NotTaken> {
+        let back_ms = self.newest_accepted.since(now);
+        if self.went_back_ms.is_none() && back_ms > BACK_MS_MAX {
+            self.went_back_ms = Some(back_ms);
+        }
+        match self.went_back_ms {
+            None => Ok(()),
+            Some(_) => Err(NotTaken::LogUnavailable),
+        }
+    }
+
+    /// By how much the clock went back, if by so much that the incarnation is over.
+    pub fn went_back_ms(&self) -> Option<i64> {
+        self.went_back_ms
+    }
+
+    /// Begins an incarnation: it accepts from whatever time it is, and takes votes.
+    pub fn begin_incarnation(&mut self) {
+        self.newest_accepted = UnixMillis(0);
+        self.went_back_ms = None;
+        self.set_door(Door::Open);
     }
 
     /// When the first of those who wait was accepted, on the clock of deadlines.
@@ -217,6 +251,31 @@ mod tests {
             .map(|w| w.accepted_at.0)
             .collect();
         assert_eq!(times, [1_500, 1_500]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_far_back_ends_the_incarnation() {
+        let mut inbox = Inbox::new(9);
+        admit(&mut inbox, 1_999).unwrap();
+        assert_eq!(admit(&mut inbox, 999), Ok(2), "a little is borne");
+        assert_eq!(inbox.went_back_ms(), None);
+        assert_eq!(admit(&mut inbox, 998), Err(NotTaken::LogUnavailable));
+        let later = admit(&mut inbox, 1_999);
+        assert_eq!(later, Err(NotTaken::LogUnavailable), "over is over");
+        assert_eq!(inbox.went_back_ms(), Some(1_001));
+
+        inbox.begin_incarnation();
+        assert_eq!(admit(&mut inbox, 998), Ok(3));
+        let last = inbox.take(Vec::new()).votes.pop();
+        assert_eq!(last.map(|waiting| waiting.accepted_at.0), Some(998));
+    }
+
+    #[test]
+    fn an_incarnation_that_begins_while_the_process_stops_takes_nothing() {
+        let mut inbox = Inbox::new(9);
+        inbox.set_door(Door::ShuttingDown);
+        inbox.begin_incarnation();
+        assert_eq!(admit(&mut inbox, 1_000), Err(NotTaken::ShuttingDown));
     }
 
     #[test]

@@ -18,6 +18,6 @@ mod inbox;
 mod linger;
 
 pub use desk::Desk;
-pub use engine::{Intake, IntakeError, IntakeOptions, IntakeStatus};
+pub use engine::{Incarnations, Intake, IntakeError, IntakeOptions, IntakeStatus};
 pub use inbox::{Ballot, Door, Inbox, NotTaken, Taken, Waiting};
 pub use linger::Linger;

@@ -6,6 +6,7 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use paredao_domain::{
     BatchKind, BatchNumber, BootMillis, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash,
     KeySource, Lane, PollId, Receipt, UnixMillis, VotingHours,
 };
-use paredao_intake::{Ballot, Door, Intake, IntakeOptions, NotTaken};
+use paredao_intake::{Ballot, Door, Incarnations, Intake, IntakeError, IntakeOptions, NotTaken};
 use paredao_vote_log::{AppendError, LogError, LogStatus, Subscription, VoteLog};
 use tokio::sync::{Mutex, watch};
 
@@ -123,13 +124,22 @@ fn options() -> IntakeOptions {
     }
 }
 
-fn rig_with(mood: Mood, options: IntakeOptions) -> Rig {
+/// Incarnation 77, then 78, and so on.
+fn incarnations() -> Incarnations {
+    let mut last = 76;
+    Box::new(move || {
+        last += 1;
+        Ok(Incarnation(last))
+    })
+}
+
+fn rig_with(mood: Mood, incarnations: Incarnations) -> Rig {
     let (log, clock) = (Leash::new(mood), Arc::new(TestClock::default()));
     let intake = Intake::start(
         Arc::clone(&log) as Arc<dyn VoteLog>,
         Arc::clone(&clock) as Arc<dyn Clock>,
-        Incarnation(77),
-        options,
+        incarnations,
+        options(),
     );
     Rig {
         log,
@@ -139,7 +149,7 @@ fn rig_with(mood: Mood, options: IntakeOptions) -> Rig {
 }
 
 fn rig(mood: Mood) -> Rig {
-    rig_with(mood, options())
+    rig_with(mood, incarnations())
 }
 
 fn ballot() -> Ballot {
@@ -169,6 +179,10 @@ impl Rig {
     fn vote_in(&self, poll: u32) -> Vote {
         let intake = Arc::clone(&self.intake);
         tokio::spawn(async move { intake.submit(ballot_in(poll)).await })
+    }
+
+    fn set_time(&self, now: i64) {
+        self.clock.now.store(now, Ordering::Relaxed);
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
@@ -434,11 +448,130 @@ async fn a_stop_makes_durable_what_waits_and_appends_the_end_marker_last() {
     assert_eq!(last.header().confirmed + 1, last.id().number);
 }
 
+/// A poll that ends before the time that a clock once showed.
+fn ballot_of_a_short_poll() -> Ballot {
+    let mut ballot = ballot_in(2);
+    ballot.hours.closes_at = Some(UnixMillis(5_000));
+    ballot
+}
+
+const AHEAD: i64 = 10_000_000;
+
+/// Votes until somebody is let in again.
+async fn first_taken(rig: &Rig) -> Receipt {
+    let mut taken = None;
+    rig.until("a vote is taken", async |r| {
+        taken = r.intake.submit(ballot_of_a_short_poll()).await.ok();
+        taken.is_some()
+    })
+    .await;
+    taken.expect("it was")
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_right_begins_a_new_incarnation_in_which_votes_count_from_now() {
+    let rig = rig(Mood::Takes);
+    rig.set_time(AHEAD);
+    let early = rig.intake.submit(ballot()).await.expect("taken");
+    rig.set_time(1_000);
+    let refused = rig.intake.submit(ballot_of_a_short_poll()).await;
+    assert_eq!(refused, Err(NotTaken::LogUnavailable), "503, and not 409");
+    let late = first_taken(&rig).await;
+
+    let kept = rig.log.kept().await;
+    let told: Vec<_> = kept
+        .iter()
+        .map(|b| (b.id().incarnation.0, b.id().number, b.header().kind))
+        .collect();
+    let expected = [
+        (77, 1, BatchKind::Votes),
+        (77, 2, BatchKind::End),
+        (78, 1, BatchKind::Votes),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((early.batch, late.batch), (kept[0].id(), kept[2].id()));
+    let end = kept[1].header();
+    assert_eq!((end.cumulative, end.confirmed), (1, 1));
+    let (_, vote) = kept[2].votes().next().expect("one vote");
+    assert_eq!(kept[2].header().minute.at(vote.offset), UnixMillis(1_000));
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_the_clock_was_put_right_is_settled_first() {
+    let rig = rig(Mood::Holds);
+    rig.set_time(AHEAD);
+    let out = rig.vote();
+    rig.until("an append", async |r| {
+        !r.log.attempts.lock().await.is_empty()
+    })
+    .await;
+    let waiting = rig.vote();
+    rig.until("one waiting", async |r| r.intake.status().waiting == 1)
+        .await;
+    rig.set_time(1_000);
+    let refused = rig.intake.submit(ballot()).await;
+    assert_eq!(refused, Err(NotTaken::LogUnavailable));
+    rig.log.set(Mood::Takes);
+    for (vote, number) in [(out, 1), (waiting, 2)] {
+        let batch = vote.await.expect("no panic").expect("taken").batch;
+        assert_eq!((batch.incarnation, batch.number), (Incarnation(77), number));
+    }
+    let late = first_taken(&rig).await;
+    assert_eq!(late.batch.incarnation, Incarnation(78));
+    let kept = rig.log.kept().await;
+    assert_eq!(kept[2].header().kind, BatchKind::End);
+}
+
+#[tokio::test]
+async fn a_log_that_is_away_does_not_keep_a_clock_from_being_put_right() {
+    let rig = rig(Mood::Takes);
+    rig.set_time(AHEAD);
+    rig.intake.submit(ballot()).await.expect("taken");
+    rig.log.set(Mood::Refuses);
+    rig.set_time(1_000);
+    let refused = rig.intake.submit(ballot()).await;
+    assert_eq!(refused, Err(NotTaken::LogUnavailable));
+    rig.until("an end marker that is refused", async |r| {
+        r.log.attempts.lock().await.len() == 2
+    })
+    .await;
+    rig.log.set(Mood::Takes);
+    let late = first_taken(&rig).await;
+    assert_eq!(late.batch.incarnation, Incarnation(78));
+}
+
+#[tokio::test]
+async fn an_incarnation_that_cannot_be_drawn_is_asked_for_again() {
+    let mut calls = 0;
+    let rig = rig_with(
+        Mood::Takes,
+        Box::new(move || {
+            calls += 1;
+            match calls {
+                2 => Err(io::Error::other("said the test")),
+                _ => Ok(Incarnation(calls)),
+            }
+        }),
+    );
+    rig.set_time(AHEAD);
+    rig.intake.submit(ballot()).await.expect("taken");
+    rig.set_time(1_000);
+    assert_eq!(first_taken(&rig).await.batch.incarnation, Incarnation(3));
+}
+
+#[tokio::test]
+async fn without_an_incarnation_nothing_starts() {
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+    let none: Incarnations = Box::new(|| Err(io::Error::other("said the test")));
+    let started = Intake::start(Leash::new(Mood::Takes), clock, none, options());
+    assert!(matches!(started.err(), Some(IntakeError::Incarnation(_))));
+}
+
 #[tokio::test]
 async fn options_that_contradict_each_other_are_refused() {
     let start = |options| {
         let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
-        Intake::start(Leash::new(Mood::Takes), clock, Incarnation(1), options).is_err()
+        Intake::start(Leash::new(Mood::Takes), clock, incarnations(), options).is_err()
     };
     assert!(start(IntakeOptions {
         waiting_max: 10,

@@ -139,8 +139,29 @@ impl Api {
             0 => self.settle(voters),
             1 => self.send_due_retries(voters),
             2 => self.answer_overdue(voters),
+            _ if self.is_over() => self.change_incarnation(),
             _ => self.cut(voters),
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.appends.is_empty() && self.retries.is_empty() && self.inbox.is_empty()
+    }
+
+    /// Whether the clock went back and what was accepted before is settled.
+    fn is_over(&self) -> bool {
+        self.inbox.went_back_ms().is_some() && self.is_idle()
+    }
+
+    fn change_incarnation(&mut self) {
+        if !std::mem::replace(&mut self.end_marker_sent, true) {
+            return self.append_marker(BatchKind::End);
+        }
+        self.world.saw("clock went back");
+        self.incarnation = Incarnation(self.world.next());
+        self.desk.begin_incarnation(self.incarnation);
+        self.inbox.begin_incarnation();
+        self.end_marker_sent = false;
     }
 
     fn settle(&mut self, voters: &mut Voters) {
@@ -174,7 +195,7 @@ impl Api {
         }
         if self.desk.has_voids() {
             self.append_marker(BatchKind::Void);
-        } else if self.inbox.door() == Door::LogUnavailable {
+        } else if self.inbox.door() == Door::LogUnavailable && !self.desk.is_overdue(boot) {
             self.inbox.set_door(Door::Open);
         }
     }
@@ -219,12 +240,11 @@ impl Api {
     }
 
     fn answer_overdue(&mut self, voters: &mut Voters) {
-        let mut overdue = 0;
-        self.desk.answer_overdue(self.clock.boot(), |copy, why| {
-            overdue += 1;
+        let boot = self.clock.boot();
+        self.desk.answer_overdue(boot, |copy, why| {
             voters.answer(copy, Answer::Refused(why));
         });
-        if overdue > 0 {
+        if self.desk.is_overdue(boot) {
             self.turn_away(voters);
         }
     }
@@ -276,7 +296,7 @@ impl Api {
     pub(crate) fn stop(&mut self, voters: &mut Voters) -> bool {
         self.inbox.set_door(Door::ShuttingDown);
         self.turn(voters);
-        let is_idle = self.appends.is_empty() && self.retries.is_empty() && self.inbox.is_empty();
+        let is_idle = self.is_idle();
         if is_idle && !self.end_marker_sent {
             self.end_marker_sent = true;
             self.append_marker(BatchKind::End);
