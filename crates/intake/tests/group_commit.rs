@@ -567,6 +567,45 @@ async fn without_an_incarnation_nothing_starts() {
     assert!(matches!(started.err(), Some(IntakeError::Incarnation(_))));
 }
 
+/// Votes a thousand times on a thread of its own, with a bell.
+fn vote_with_a_bell(intake: &Arc<Intake>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let bell = tokio::spawn(intake.answer_bell());
+        for _ in 0..50 {
+            let vote = |_| {
+                let intake = Arc::clone(intake);
+                tokio::spawn(async move { intake.submit(ballot()).await })
+            };
+            let votes: Vec<Vote> = (0..20).map(vote).collect();
+            for vote in votes {
+                let heard = tokio::time::timeout(PATIENCE, vote).await;
+                let answer = heard.expect("an answer").expect("no panic");
+                answer.expect("taken");
+            }
+        }
+        bell.abort();
+    });
+}
+
+#[test]
+fn on_every_thread_with_a_bell_everybody_hears_their_answer() {
+    let rig = rig(Mood::Takes);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| vote_with_a_bell(&rig.intake));
+        }
+    });
+    let kept = rig.log.kept.blocking_lock();
+    assert_eq!(
+        kept.iter().map(EncodedBatch::vote_count).sum::<u32>(),
+        3_000
+    );
+}
+
 #[tokio::test]
 async fn options_that_contradict_each_other_are_refused() {
     let start = |options| {
