@@ -90,7 +90,8 @@ impl ForgettingDisk {
         self.0.lock().replace(name, contents);
     }
 
-    /// Makes reads that touch this byte of a file fail with "input/output error".
+    /// Makes reads that touch this byte of a file fail with "input/output error", until it is
+    /// written again: a drive puts another sector in the place of a bad one then.
     pub fn spoil(&self, name: &str, offset: u64) -> io::Result<()> {
         self.0.lock().spoil(name, offset)
     }
@@ -272,5 +273,7 @@ mod tests {
         disk.spoil("f", 50).unwrap();
         assert!(file.read_at(&mut [0; 60], 0).is_err());
         assert!(file.read_at(&mut [0; 40], 60).is_ok());
+        file.write_at(&[8; 10], 45).unwrap();
+        assert!(file.read_at(&mut [0; 60], 0).is_ok());
     }
 }

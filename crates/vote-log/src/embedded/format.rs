@@ -51,6 +51,8 @@ use super::place::{HEADER_BYTES, Place, SegmentHeader, Sequence};
 pub(super) const FORMAT: u32 = 1;
 /// No body is longer: the largest batch holds half a mebibyte of votes.
 pub(super) const BODY_BYTES_MAX: u32 = 1024 * 1024;
+/// No record is longer.
+pub(super) const RECORD_BYTES_MAX: u32 = HEADER_BYTES + BODY_BYTES_MAX;
 /// What every record begins with.
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"vote";
 

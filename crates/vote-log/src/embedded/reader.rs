@@ -1,5 +1,6 @@
 //! Reading a segment file: one item after the other, whatever state it is in.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
@@ -8,12 +9,15 @@ use paredao_domain::Envelope;
 
 use super::format::{RECORD_MAGIC, RecordHeader};
 use super::place::{HEADER_BYTES, Place, Sequence};
+use super::tail::length_without_zeros;
 use crate::disk::{Disk, DiskFile};
 
 /// Read at a time while there is more; much less than a consumer holds, much more than a record.
 const CHUNK_BYTES: u32 = 256 * 1024;
-/// What a drive that cannot read one of its sectors refuses at least.
-const BLOCK_BYTES: usize = 4096;
+/// What a drive that cannot read one of its sectors refuses at least, and from where on.
+const BLOCK_BYTES: u32 = 4096;
+/// Most bytes of one item that nobody can read: whoever sets them aside holds them in memory.
+pub(super) const UNREADABLE_BYTES_MAX: u32 = 1024 * 1024;
 
 /// What stands in the log between two offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +26,8 @@ pub(super) enum Found {
     Batch(Envelope, Bytes),
     /// A header that is good and a body that is not its own.
     DamagedBody(Envelope, Bytes),
-    /// Bytes between the last good record and the next good header.
+    /// Bytes between the last good record and the next good header, or as many of them as one
+    /// item holds.
     Unreadable(Bytes),
 }
 
@@ -54,6 +59,8 @@ pub(super) struct SegmentReader {
     path: String,
     chunk: Bytes,
     chunk_start: u32,
+    /// Blocks that the drive could not read so far, by their number in the file.
+    bad_blocks: BTreeSet<u32>,
 }
 
 impl SegmentReader {
@@ -65,6 +72,7 @@ impl SegmentReader {
             path: disk.path_of(&name),
             chunk: Bytes::new(),
             chunk_start: 0,
+            bad_blocks: BTreeSet::new(),
         })
     }
 
@@ -81,7 +89,7 @@ impl SegmentReader {
     }
 
     /// What stands at `from`, of a segment that ends at `end`. Where no header can be read, it is
-    /// everything up to the next one that can.
+    /// everything up to the next one that can, in items of a bounded size.
     pub(super) fn item(&mut self, from: u32, end: u32) -> io::Result<Option<Item>> {
         if from >= end {
             return Ok(None);
@@ -109,12 +117,15 @@ impl SegmentReader {
     }
 
     fn unreadable(&mut self, from: u32, end: u32) -> io::Result<Item> {
-        let next = self.next_header(from + 1, end)?.unwrap_or(end);
-        let found = Found::Unreadable(self.bytes(from..next, end)?);
+        let stop = from.saturating_add(UNREADABLE_BYTES_MAX).min(end);
+        let next = self.next_header(from + 1..stop, end)?.unwrap_or(stop);
+        let bytes = self.bytes(from..next, end)?;
+        let ends_here = bytes.len() < (next - from) as usize;
         Ok(Item {
             start: from,
-            end: next,
-            found,
+            // What the file lacks, however much it is, costs nobody memory.
+            end: if ends_here { end } else { next },
+            found: Found::Unreadable(bytes),
         })
     }
 
@@ -129,12 +140,12 @@ impl SegmentReader {
         Ok(RecordHeader::decode(&bytes, place))
     }
 
-    /// Where the first good header at or after `from` stands.
-    pub(super) fn next_header(&mut self, from: u32, end: u32) -> io::Result<Option<u32>> {
-        let mut at = from;
-        while at < end {
+    /// Where the first good header stands that begins in `range`.
+    pub(super) fn next_header(&mut self, range: Range<u32>, end: u32) -> io::Result<Option<u32>> {
+        let mut at = range.start;
+        while at < range.end {
             let window = self.bytes(at..at.saturating_add(CHUNK_BYTES).min(end), end)?;
-            for candidate in places_of_magic(&window, at) {
+            for candidate in places_of_magic(&window, at).take_while(|at| *at < range.end) {
                 if self.header(candidate, end)?.is_some() {
                     return Ok(Some(candidate));
                 }
@@ -147,6 +158,29 @@ impl SegmentReader {
             }
         }
         Ok(None)
+    }
+
+    /// Where in `range` the last byte stands that is not zero; its start, if there is none.
+    pub(super) fn end_without_zeros(&mut self, range: Range<u32>) -> io::Result<u32> {
+        let (mut at, mut end) = (range.start, range.start);
+        while at < range.end {
+            let stop = at.saturating_add(CHUNK_BYTES).min(range.end);
+            let window = self.bytes(at..stop, range.end)?;
+            let length = length_without_zeros(&window);
+            if length > 0 {
+                end = at + u32::try_from(length).unwrap_or(0);
+            }
+            at = stop;
+        }
+        Ok(end)
+    }
+
+    /// Where the last block of `range` ends that the drive could not read, if it was asked for it.
+    pub(super) fn end_of_bad_blocks(&self, range: Range<u32>) -> Option<u32> {
+        let blocks = range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES);
+        let last = self.bad_blocks.range(blocks).next_back()?;
+        let end = last.saturating_add(1).saturating_mul(BLOCK_BYTES);
+        Some(end.min(range.end))
     }
 
     /// The bytes of `range`, fewer where the file is shorter. Reads ahead, but not beyond `end`.
@@ -168,7 +202,7 @@ impl SegmentReader {
         (start <= end && end <= self.chunk.len()).then(|| self.chunk.slice(start..end))
     }
 
-    fn read(&self, from: u32, length: u32) -> io::Result<Vec<u8>> {
+    fn read(&mut self, from: u32, length: u32) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; length as usize];
         let filled = match self.file.read_at(&mut buffer, u64::from(from)) {
             Err(error) if is_bad_sector(&error) => self.read_around(&mut buffer, from)?,
@@ -178,25 +212,36 @@ impl SegmentReader {
         Ok(buffer)
     }
 
-    /// Reads block by block; one the drive cannot read stays zeros and will not pass for a
-    /// record, so that what stands around it is still delivered.
-    fn read_around(&self, buffer: &mut [u8], from: u32) -> io::Result<usize> {
+    /// Reads block by block. One that the drive cannot read stays zeros and will not pass for a
+    /// record, so that what stands around it is still delivered; and it is remembered, so that
+    /// its zeros are not taken for a place where nothing was written.
+    fn read_around(&mut self, buffer: &mut [u8], from: u32) -> io::Result<usize> {
         let mut filled = 0;
-        for block in buffer.chunks_mut(BLOCK_BYTES) {
-            let offset = u64::from(from) + filled as u64;
-            let length = block.len();
-            match self.file.read_at(block, offset) {
-                Ok(count) if count < length => return Ok(filled + count),
+        let mut rest = buffer;
+        let mut at = from;
+        while !rest.is_empty() {
+            let in_block = (BLOCK_BYTES - at % BLOCK_BYTES) as usize;
+            let (block, after) = rest.split_at_mut(in_block.min(rest.len()));
+            match self.file.read_at(block, u64::from(at)) {
+                Ok(count) if count < block.len() => return Ok(filled + count),
                 Ok(_) => {}
                 Err(error) if is_bad_sector(&error) => {
                     block.fill(0);
-                    tracing::warn!(event = "vote_log_bad_sector", segment = %self.path, offset);
+                    self.note_bad_block(at);
                 }
                 Err(error) => return Err(error),
             }
-            filled += length;
+            filled += block.len();
+            at = at.saturating_add(u32::try_from(block.len()).unwrap_or(u32::MAX));
+            rest = after;
         }
         Ok(filled)
+    }
+
+    fn note_bad_block(&mut self, offset: u32) {
+        if self.bad_blocks.insert(offset / BLOCK_BYTES) {
+            tracing::warn!(event = "vote_log_bad_sector", segment = %self.path, offset);
+        }
     }
 }
 
@@ -284,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_without_headers_is_one_item_however_long() {
+    fn a_region_without_headers_is_one_item() {
         let (mut bytes, starts) = segment(&[5, 30_000, 5, 5]);
         bytes[starts[1] + 3] ^= 1;
         bytes[starts[2] + 40] ^= 1;
@@ -292,6 +337,86 @@ mod tests {
         assert_eq!(numbers(&items), [1, 4]);
         let region = &bytes[starts[1]..starts[3]];
         assert_eq!(items[1].found, Found::Unreadable(region.to_vec().into()));
+    }
+
+    #[test]
+    fn a_long_region_without_headers_is_cut_into_items() {
+        let (mut bytes, starts) = segment(&[5, 32_768, 32_768, 32_768, 32_768, 32_768, 5]);
+        for start in &starts[1..6] {
+            bytes[*start] ^= 1;
+        }
+        let items = read_all(&bytes, |_| {});
+        assert_eq!(numbers(&items), [1, 7]);
+        let unreadable: Vec<&Bytes> = items
+            .iter()
+            .filter_map(|item| match &item.found {
+                Found::Unreadable(bytes) => Some(bytes),
+                _ => None,
+            })
+            .collect();
+        let lengths: Vec<usize> = unreadable.iter().map(|bytes| bytes.len()).collect();
+        let whole = UNREADABLE_BYTES_MAX as usize;
+        assert_eq!(lengths, [whole, whole, starts[6] - starts[1] - 2 * whole]);
+        assert_eq!(
+            unreadable
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>(),
+            bytes[starts[1]..starts[6]]
+        );
+    }
+
+    #[test]
+    fn a_header_is_found_wherever_a_long_region_ends() {
+        let (record, _) = segment(&[5]);
+        for lead in [-2, -1, 0, 1, 63, 64] {
+            let start = HEADER_BYTES as usize + UNREADABLE_BYTES_MAX as usize;
+            let start = start.checked_add_signed(lead).unwrap();
+            let place = Place {
+                sequence: SEGMENT,
+                offset: u32::try_from(start).unwrap(),
+            };
+            let batch = sample_batch(Incarnation(1), 1, 5);
+            let mut bytes = vec![0x76; start];
+            RecordHeader::of(&batch, UnixMillis(0))
+                .unwrap()
+                .encode_into(&mut bytes, place);
+            bytes.extend_from_slice(&record[2 * HEADER_BYTES as usize..]);
+            assert_eq!(numbers(&read_all(&bytes, |_| {})), [1], "{lead}");
+        }
+    }
+
+    #[test]
+    fn what_a_short_file_lacks_is_one_item() {
+        let disk = ForgettingDisk::new(0);
+        disk.replace(&SEGMENT.file_name(), &[0; HEADER_BYTES as usize + 10]);
+        let mut reader = SegmentReader::open(&disk, SEGMENT).unwrap();
+        let end = 900_000_000;
+        let item = reader.item(HEADER_BYTES, end).unwrap().unwrap();
+        assert_eq!((item.start, item.end), (HEADER_BYTES, end));
+        assert_eq!(item.found, Found::Unreadable(vec![0; 10].into()));
+    }
+
+    #[test]
+    fn a_bad_block_is_remembered_from_its_start_to_its_end() {
+        let (bytes, _) = segment(&[300; 10]);
+        let disk = ForgettingDisk::new(0);
+        disk.replace(&SEGMENT.file_name(), &bytes);
+        disk.spoil(&SEGMENT.file_name(), 10_000).unwrap();
+        let mut reader = SegmentReader::open(&disk, SEGMENT).unwrap();
+        let end = u32::try_from(bytes.len()).unwrap();
+        assert_eq!(reader.end_of_bad_blocks(0..end), None, "nothing was read");
+        reader.bytes(100..end, end).unwrap();
+        for (range, bad) in [
+            (0..end, Some(12_288)),
+            (0..8_192, None),
+            (0..8_193, Some(8_193)),
+            (12_287..end, Some(12_288)),
+            (12_288..end, None),
+        ] {
+            assert_eq!(reader.end_of_bad_blocks(range.clone()), bad, "{range:?}");
+        }
     }
 
     #[test]

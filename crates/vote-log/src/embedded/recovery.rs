@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::format::{FORMAT, SegmentStart};
+use super::format::{FORMAT, RECORD_BYTES_MAX, SegmentStart};
 use super::place::{HEADER_BYTES, Place, SegmentHeader, Sequence};
 use super::reader::{Found, Item, SegmentReader};
 use super::segment::{Segment, Stretch};
-use super::tail::{Tail, length_without_zeros};
+use super::tail::Tail;
 use crate::LogError;
 use crate::disk::Disk;
 
@@ -128,55 +128,87 @@ fn read_segment(
     declared_end: Option<u32>,
 ) -> io::Result<Segment> {
     let mut reader = SegmentReader::open(disk, sequence)?;
-    let segment = match declared_end {
-        Some(end) => read_to_end(&mut reader, end)?,
-        None => find_end(&mut reader)?,
-    };
+    let mut reading = Reading::default();
+    match declared_end {
+        Some(end) => reading.read_to(&mut reader, end)?,
+        None => find_end(&mut reader, &mut reading)?,
+    }
     // What a process that was killed had not synced is read like everything else; from here on
     // it must not get lost.
     reader.file().sync_data()?;
-    Ok(segment)
+    Ok(reading.segment)
 }
 
-fn read_to_end(reader: &mut SegmentReader, end: u32) -> io::Result<Segment> {
-    let mut segment = Segment::default();
-    while let Some(item) = reader.item(segment.end(), end)? {
-        take_in(&mut segment, &item);
+/// A segment as far as it was read.
+struct Reading {
+    segment: Segment,
+    /// Where the last of its items begins.
+    last: u32,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            segment: Segment::default(),
+            last: HEADER_BYTES,
+        }
     }
-    Ok(segment)
 }
 
-fn take_in(segment: &mut Segment, item: &Item) {
-    let envelope = item.found.envelope();
-    let stretch = Stretch::new(item.start, item.end, envelope.as_ref());
-    segment.extend(&stretch, envelope.as_ref());
-    if !item.found.is_whole() {
-        segment.note_damage(item.start);
+impl Reading {
+    fn end(&self) -> u32 {
+        self.segment.end()
+    }
+
+    fn read_to(&mut self, reader: &mut SegmentReader, end: u32) -> io::Result<()> {
+        while let Some(item) = reader.item(self.end(), end)? {
+            self.take_in(&item);
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, item: &Item) {
+        let envelope = item.found.envelope();
+        let stretch = Stretch::new(item.start, item.end, envelope.as_ref());
+        self.segment.extend(&stretch, envelope.as_ref());
+        if !item.found.is_whole() {
+            self.segment.note_damage(item.start);
+        }
+        self.last = item.start;
     }
 }
 
 /// Reads a segment of which nobody has said where it ends, and cuts it there.
-fn find_end(reader: &mut SegmentReader) -> io::Result<Segment> {
+fn find_end(reader: &mut SegmentReader, reading: &mut Reading) -> io::Result<()> {
     let size = reader.file().size()?;
     // A segment of this program is far below four gigabytes; of a stranger's file the rest is
     // not looked at.
     let limit = u32::try_from(size).unwrap_or(u32::MAX - HEADER_BYTES);
-    let mut segment = Segment::default();
-    let mut last = HEADER_BYTES;
-    while let Some(item) = reader.item(segment.end(), limit)? {
-        match judge(reader, item, limit)? {
-            Some(item) => {
-                last = item.start;
-                take_in(&mut segment, &item);
-            }
+    while let Some(item) = reader.item(reading.end(), limit)? {
+        if item.found.is_whole() {
+            reading.take_in(&item);
+            continue;
+        }
+        let behind = reader.next_header(item.end..limit, limit)?;
+        let damaged_to = match behind {
+            Some(next) => Some(next),
+            None => judge(reader, &item, limit)?,
+        };
+        match damaged_to {
+            Some(end) => reading.read_to(reader, end)?,
             None => break,
         }
     }
-    if size > u64::from(segment.end()) {
-        reader.file().truncate(u64::from(segment.end()))?;
+    let end = reading.end();
+    if reader.end_of_bad_blocks(reading.last..end).is_some() {
+        // It is left alone: what could be written are the zeros in the place of what the drive
+        // cannot read, and the next start would take them for a write that was never finished.
+        return Ok(());
     }
-    write_again(reader, last, segment.end())?;
-    Ok(segment)
+    if size > u64::from(end) {
+        reader.file().truncate(u64::from(end))?;
+    }
+    write_again(reader, reading.last, end)
 }
 
 /// Writes the last record of a segment over itself. Its sync may have failed in an earlier life;
@@ -187,12 +219,22 @@ fn write_again(reader: &mut SegmentReader, start: u32, end: u32) -> io::Result<(
     reader.file().write_at(&bytes, u64::from(start))
 }
 
-/// The item as it is to be delivered, or nothing if the segment ends before it.
-fn judge(reader: &mut SegmentReader, item: Item, limit: u32) -> io::Result<Option<Item>> {
-    if item.found.is_whole() || reader.next_header(item.end, limit)?.is_some() {
-        return Ok(Some(item));
+/// Up to where there is damage, if `item` cannot be read and no good header stands behind it;
+/// nothing if the segment ends before it.
+fn judge(reader: &mut SegmentReader, item: &Item, limit: u32) -> io::Result<Option<u32>> {
+    let (end, looked_at) = match item.found {
+        Found::Batch(..) | Found::DamagedBody(..) => (item.end, item.end),
+        // It may go on in further items.
+        Found::Unreadable(_) => (reader.end_without_zeros(item.start..limit)?, limit),
+    };
+    if let Some(bad) = reader.end_of_bad_blocks(item.start..looked_at) {
+        return Ok(Some(end.max(bad)));
     }
-    let written = reader.bytes(item.start..item.end, limit)?;
+    if end - item.start > RECORD_BYTES_MAX {
+        // More than what was being written when the machine stopped.
+        return Ok(Some(end));
+    }
+    let written = reader.bytes(item.start..end, limit)?;
     let declared = reader.header(item.start, limit)?;
     let record_bytes = declared.map(|header| header.record_bytes());
     match Tail::judge(&written, record_bytes, item.start) {
@@ -206,19 +248,6 @@ fn judge(reader: &mut SegmentReader, item: Item, limit: u32) -> io::Result<Optio
             );
             Ok(None)
         }
-        Tail::Damaged => Ok(Some(without_zeros(item))),
-    }
-}
-
-/// Of bytes that nobody can read, those up to where nothing was written.
-fn without_zeros(item: Item) -> Item {
-    let Found::Unreadable(bytes) = &item.found else {
-        return item;
-    };
-    let bytes = bytes.slice(..length_without_zeros(bytes));
-    Item {
-        end: item.start + u32::try_from(bytes.len()).unwrap_or(0),
-        found: Found::Unreadable(bytes),
-        ..item
+        Tail::Damaged => Ok(Some(end)),
     }
 }

@@ -1,12 +1,15 @@
 //! Bytes that changed, went missing or cannot be read.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use paredao_vote_log::Delivery;
-use paredao_vote_log::disk::simulated::ForgettingDisk;
+use paredao_vote_log::disk::simulated::{ForgettingDisk, Operation};
 use proptest::prelude::*;
 
-use crate::log_on_disk::{append, batch, batches, deliveries, numbers, open, sort, status};
+use crate::log_on_disk::{
+    append, batch, batches, deliveries, numbers, open, open_on, sort, status,
+};
 
 const SEGMENT: &str = "0000000001.segment";
 const HEADER: usize = 64;
@@ -23,7 +26,6 @@ enum Left {
 
 /// A log of a few records in one segment.
 struct Sample {
-    left: Left,
     files: Vec<(String, Vec<u8>)>,
     segment: Vec<u8>,
     /// Where each record stands.
@@ -47,7 +49,6 @@ impl Sample {
             start..at
         });
         Self {
-            left,
             records: records.collect(),
             segment: disk.contents(SEGMENT).unwrap(),
             files: names
@@ -133,7 +134,6 @@ fn a_write_that_was_cut_off_anywhere_is_forgotten() {
 #[test]
 fn what_is_cut_off_a_closed_log_is_named() {
     let sample = Sample::new(Left::Closed);
-    assert_eq!(sample.left, Left::Closed);
     for length in 0..sample.end() {
         let (whole, damaged) = sample.deliveries_with(&sample.segment[..length]);
         let complete = sample.records.iter().filter(|r| r.end <= length).count() as u64;
@@ -142,8 +142,8 @@ fn what_is_cut_off_a_closed_log_is_named() {
     }
 }
 
-#[test]
-fn a_sector_the_drive_cannot_read_costs_what_stands_on_it() {
+/// Three records so large that each has a segment of its own, one of them with a bad sector.
+fn check_that_a_bad_sector_costs_one_of_three(left: Left, spoiled: usize) {
     let disk = ForgettingDisk::new(0);
     let log = open(&disk);
     let votes = |number| {
@@ -151,17 +151,71 @@ fn a_sector_the_drive_cannot_read_costs_what_stands_on_it() {
     };
     let all: Vec<_> = (1..=3).map(votes).collect();
     crate::log_on_disk::append_all(&log, &all);
-    log.close();
-    disk.spoil("0000000002.segment", 200_000).unwrap();
+    if left == Left::Closed {
+        log.close();
+    }
+    drop(log);
+    let segment = format!("{:010}.segment", spoiled + 1);
+    disk.spoil(&segment, 200_000).unwrap();
+    // A start that dies before the next segment says where this one ends.
+    disk.fail_next(Operation::Create, 1);
+    assert!(open_on(Arc::new(disk.clone())).is_err());
+    let mut whole = [true; 3];
+    whole[spoiled] = false;
+    for start in 2..=3 {
+        let found = deliveries(&open(&disk));
+        let bodies: Vec<bool> = found
+            .iter()
+            .zip(&all)
+            .map(|(delivery, batch)| delivery.body == batch.bytes())
+            .collect();
+        assert_eq!(bodies, whole, "{left:?}, start {start}");
+        assert_eq!(found[spoiled].envelope, Some((&all[spoiled]).into()));
+    }
+}
+
+#[test]
+fn a_sector_the_drive_cannot_read_costs_what_stands_on_it() {
+    for left in [Left::Closed, Left::Killed] {
+        for spoiled in 0..3 {
+            check_that_a_bad_sector_costs_one_of_three(left, spoiled);
+        }
+    }
+}
+
+#[test]
+fn records_of_which_not_even_a_header_can_be_read_are_set_aside() {
+    for left in [Left::Closed, Left::Killed] {
+        let sample = Sample::new(left);
+        let disk = ForgettingDisk::new(0);
+        for (name, contents) in &sample.files {
+            disk.replace(name, contents);
+        }
+        disk.spoil(SEGMENT, sample.records[2].start as u64).unwrap();
+        for start in 1..=2 {
+            let (whole, damaged) = sort(deliveries(&open(&disk)));
+            let found = (whole.len(), damaged.len());
+            assert_eq!(found, (0, 1), "{left:?}, start {start}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_file_in_the_place_of_a_segment_is_set_aside_in_bounded_pieces() {
+    let mut foreign = vec![0xee; 3_500_000];
+    // A hole, such as a write leaves that was not finished; but no write is so long.
+    foreign[2_000_000..2_100_000].fill(0);
+    let disk = ForgettingDisk::new(0);
+    disk.replace(SEGMENT, &foreign);
     let log = open(&disk);
-    let found = deliveries(&log);
-    let bodies: Vec<bool> = found
-        .iter()
-        .zip(&all)
-        .map(|(delivery, batch)| delivery.body == batch.bytes())
-        .collect();
-    assert_eq!(bodies, [true, false, true]);
-    assert_eq!(found[1].envelope, Some((&all[1]).into()));
+    let (whole, damaged) = sort(deliveries(&log));
+    assert!(whole.is_empty());
+    assert!(damaged.iter().all(|d| d.envelope.is_none()));
+    assert!(damaged.iter().all(|d| d.body.len() <= 1024 * 1024));
+    let set_aside: Vec<u8> = damaged.iter().flat_map(|d| d.body.clone()).collect();
+    assert!(set_aside == foreign[HEADER..], "all of it");
+    let status = status(&log);
+    assert_eq!((status.batches, status.damaged), (4, 4));
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Inode {
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: usize) {
         put(&mut self.visible, bytes, offset);
+        let written = offset as u64..(offset + bytes.len()) as u64;
+        self.spoiled.retain(|at| !written.contains(at));
         self.unsynced.push(Change::Write {
             offset,
             bytes: bytes.to_vec(),
