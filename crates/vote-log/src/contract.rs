@@ -1,5 +1,7 @@
 //! What every vote log is, whatever stands behind it.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use paredao_domain::{EncodedBatch, Envelope, Incarnation, Lane, UnixMillis};
@@ -75,6 +77,14 @@ pub struct LogStatus {
     pub cut: Vec<(Incarnation, u64)>,
     /// Damaged regions that were found since the log was opened, each once.
     pub damaged: u64,
+    /// The numbers of the segments that are kept, oldest to newest, where the log has such. The
+    /// newest number only rises, also over restarts: whoever keeps it elsewhere and hands it in
+    /// when the log is opened learns whether segments were lost.
+    pub segments: Option<RangeInclusive<u64>>,
+    /// The numbers of segments that were gone when the log was opened although they had been
+    /// there. What they held and the store had not applied is missing. To be kept before anything
+    /// is appended: after that the log does not know of it at its next start.
+    pub lost_segments: Option<RangeInclusive<u64>>,
 }
 
 /// The durable queue.

@@ -7,7 +7,8 @@
 //! acknowledged and the consumer released them.
 //!
 //! What a message to the operator names: `vote_log_damaged` a record that could not be read and
-//! was delivered as found, `vote_log_torn_tail_cut` the end of a write that was never confirmed.
+//! was delivered as found, `vote_log_torn_tail_cut` the end of a write that was never confirmed,
+//! `vote_log_segments_lost` files that were there once and are gone.
 
 mod format;
 mod index;
@@ -20,6 +21,7 @@ mod tail;
 mod writer;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 use crate::disk::Disk;
 use crate::{AppendError, LogError, LogStatus, Subscription, VoteLog};
 use index::Index;
+use place::Sequence;
 use recovery::{Recovered, recover};
 use subscription::EmbeddedSubscription;
 use writer::Writer;
@@ -74,6 +77,10 @@ pub struct EmbeddedOptions {
     pub segment_bytes: SegmentBytes,
     /// Waited before every sync, to rehearse what a slow disk does; normally zero.
     pub append_delay: Duration,
+    /// The highest segment number that was ever seen in [`LogStatus::segments`], if somebody has
+    /// kept it. A log that ends below it has lost segments, and says so at every start until
+    /// something is appended, which goes above it.
+    pub expected_sequence: Option<u64>,
 }
 
 /// What the log shares with its subscriptions.
@@ -119,20 +126,22 @@ impl EmbeddedLog {
             segments,
             empty,
             last,
-            next,
+            newest,
         } = recover(&disk)?;
-        let mut writer = Writer::new(Arc::clone(&disk), clock, options, last, next);
-        begin_first_segment(&mut writer, &*disk)?;
-        for sequence in empty {
-            let path = disk.path_of(&sequence.file_name());
-            if let Err(error) = disk.remove(&sequence.file_name()) {
-                tracing::warn!(event = "vote_log_segment_not_removed", segment = %path, %error);
-            }
+        let expected = Sequence::kept(options.expected_sequence);
+        let lost = lost_segments(&*disk, newest, expected);
+        let above = newest.max(expected);
+        let mut writer = Writer::new(Arc::clone(&disk), clock, options, last, above, empty);
+        // With the first segment above the lost ones nobody would miss them any more. So it is
+        // begun only by an append: by then whoever opened the log knows and has kept it.
+        if lost.is_none() {
+            begin_first_segment(&mut writer, &*disk)?;
         }
+        let newest = writer.active().or_else(|| newest.if_any());
         Ok(Self {
             shared: Arc::new(Shared {
                 disk,
-                index: Mutex::new(Index::new(segments)),
+                index: Mutex::new(Index::new(segments, newest, lost)),
                 changes: watch::Sender::new(()),
             }),
             state: Mutex::new(State::Open(writer)),
@@ -149,6 +158,25 @@ impl EmbeddedLog {
         }
         self.shared.close();
     }
+}
+
+/// The segments between the newest that is there and the newest that was there once.
+fn lost_segments(
+    disk: &dyn Disk,
+    newest: Sequence,
+    expected: Sequence,
+) -> Option<RangeInclusive<u64>> {
+    if newest >= expected {
+        return None;
+    }
+    tracing::error!(
+        event = "vote_log_segments_lost",
+        folder = %disk.path_of(""),
+        newest = newest.0,
+        expected = expected.0,
+        "put back the folder as it was: votes answered with success may be in what is gone"
+    );
+    Some(newest.get() + 1..=expected.get())
 }
 
 /// Where a folder that cannot be written shows.

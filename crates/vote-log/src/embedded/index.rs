@@ -1,6 +1,7 @@
 //! What the log knows of itself without reading: its segments, and who consumes.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use paredao_domain::{Envelope, Incarnation, Minute};
 
@@ -36,8 +37,11 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Index {
     segments: BTreeMap<Sequence, Segment>,
-    /// The segment that is being written, if it has a record.
-    active: Option<Sequence>,
+    /// The newest segment. Its file stays: from it the next start learns with which number to go
+    /// on, and whoever keeps the number elsewhere that no segment was lost.
+    newest: Option<Sequence>,
+    /// Those that were gone when the log was opened.
+    lost: Option<RangeInclusive<u64>>,
     epoch: Epoch,
     consumer: Consumer,
     life: Life,
@@ -47,11 +51,16 @@ pub(super) struct Index {
 
 impl Index {
     /// The index of a log that was just opened: all these segments are written for good.
-    pub(super) fn new(segments: BTreeMap<Sequence, Segment>) -> Self {
+    pub(super) fn new(
+        segments: BTreeMap<Sequence, Segment>,
+        newest: Option<Sequence>,
+        lost: Option<RangeInclusive<u64>>,
+    ) -> Self {
         Self {
             damaged: segments.values().map(Segment::damaged).sum(),
             segments,
-            active: None,
+            newest,
+            lost,
             epoch: Epoch::default(),
             consumer: Consumer::Nobody,
             life: Life::Open,
@@ -60,7 +69,7 @@ impl Index {
 
     /// Takes in a record that is durable now.
     pub(super) fn appended(&mut self, sequence: Sequence, stretch: &Stretch, envelope: &Envelope) {
-        self.active = Some(sequence);
+        self.newest = Some(sequence);
         self.segments
             .entry(sequence)
             .or_default()
@@ -136,12 +145,12 @@ impl Index {
         }
     }
 
-    /// The segments that nobody needs and nobody writes.
+    /// The segments that nobody needs.
     pub(super) fn done(&self) -> Vec<Sequence> {
         self.segments
             .iter()
             .filter(|(sequence, segment)| {
-                Some(**sequence) != self.active && segment.is_acknowledged()
+                Some(**sequence) != self.newest && segment.is_acknowledged()
             })
             .map(|(sequence, _)| *sequence)
             .collect()
@@ -149,6 +158,13 @@ impl Index {
 
     pub(super) fn forget(&mut self, sequence: Sequence) {
         self.segments.remove(&sequence);
+    }
+
+    /// The numbers of the oldest segment and the newest.
+    fn range(&self) -> Option<RangeInclusive<u64>> {
+        let newest = self.newest?;
+        let oldest = self.segments.keys().next().copied().unwrap_or(newest);
+        Some(oldest.get()..=newest.get())
     }
 
     pub(super) fn status(&self) -> LogStatus {
@@ -169,6 +185,8 @@ impl Index {
             consumed: self.consumer == Consumer::Subscribed,
             cut: cut.into_iter().collect(),
             damaged: self.damaged,
+            segments: self.range(),
+            lost_segments: self.lost.clone(),
         }
     }
 }

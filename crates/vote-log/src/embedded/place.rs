@@ -23,6 +23,22 @@ impl Sequence {
         plain.then(|| digits.parse().ok().map(Self)).flatten()
     }
 
+    /// A number that was kept elsewhere, zero if none was. One beyond all numbers is taken for the
+    /// last, which no other follows.
+    pub(super) fn kept(kept: Option<u64>) -> Self {
+        Self(u32::try_from(kept.unwrap_or(0)).unwrap_or(u32::MAX))
+    }
+
+    /// The number as it is told.
+    pub(super) fn get(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// Nothing for zero, which is no segment's number.
+    pub(super) fn if_any(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+
     /// The number after this one; there are four billion.
     pub(super) fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)

@@ -24,8 +24,8 @@ pub(super) struct Recovered {
     pub(super) empty: Vec<Sequence>,
     /// Where the newest that holds something ends.
     pub(super) last: Option<Place>,
-    /// The number of the next one.
-    pub(super) next: Option<Sequence>,
+    /// The highest number there is, zero if there is none.
+    pub(super) newest: Sequence,
 }
 
 /// Reads all segments and cuts off what was being written when the machine stopped.
@@ -49,7 +49,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
             sequence,
             offset: segment.end(),
         }),
-        next: sequences.last().copied().unwrap_or_default().next(),
+        newest: sequences.last().copied().unwrap_or_default(),
         segments,
         empty,
     })

@@ -77,6 +77,9 @@ pub(super) struct Writer {
     /// Where the last segment that has records and gets no more of them ends.
     previous: Option<Place>,
     next: Option<Sequence>,
+    /// Segments without records. They go once there is a newer one: the newest file tells the
+    /// next start with which number to go on.
+    empty: Vec<Sequence>,
     health: Health,
     /// The record that is being written; kept for its memory.
     buffer: Vec<u8>,
@@ -88,7 +91,8 @@ impl Writer {
         clock: Arc<dyn Clock>,
         options: EmbeddedOptions,
         previous: Option<Place>,
-        next: Option<Sequence>,
+        newest: Sequence,
+        empty: Vec<Sequence>,
     ) -> Self {
         Self {
             disk,
@@ -96,10 +100,16 @@ impl Writer {
             options,
             active: None,
             previous,
-            next,
+            next: newest.next(),
+            empty,
             health: Health::Good,
             buffer: Vec::new(),
         }
+    }
+
+    /// The segment that is being written, if there is one.
+    pub(super) fn active(&self) -> Option<Sequence> {
+        self.active.as_ref().map(|active| active.sequence)
     }
 
     /// Makes a batch durable.
@@ -163,6 +173,9 @@ impl Writer {
             end: HEADER_BYTES,
             prepared_to: HEADER_BYTES,
         });
+        for empty in std::mem::take(&mut self.empty) {
+            self.remove_quietly(&empty.file_name());
+        }
         Ok(())
     }
 
@@ -211,12 +224,12 @@ impl Writer {
         };
         tracing::warn!(event = "vote_log_segment_abandoned", segment = %active.path, end = active.end);
         if active.is_empty() {
-            self.remove_quietly(&active.sequence.file_name());
+            self.empty.push(active.sequence);
         } else {
             self.previous = Some(active.end_place());
-            if let Err(error) = active.file.truncate(u64::from(active.end)) {
-                tracing::warn!(event = "vote_log_segment_not_cut", segment = %active.path, %error);
-            }
+        }
+        if let Err(error) = active.file.truncate(u64::from(active.end)) {
+            tracing::warn!(event = "vote_log_segment_not_cut", segment = %active.path, %error);
         }
     }
 

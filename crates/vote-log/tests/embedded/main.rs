@@ -13,5 +13,6 @@ mod durability;
 mod failing_disk;
 mod foreign_files;
 mod log_on_disk;
+mod lost_segments;
 mod retention;
 mod side_by_side;

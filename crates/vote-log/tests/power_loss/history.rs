@@ -46,6 +46,8 @@ pub(crate) struct History {
     /// Refused last, to be tried again.
     refused: Option<EncodedBatch>,
     next_number: u64,
+    /// The newest segment that the log has named, as a store would keep it.
+    newest_segment: Option<u64>,
     tally: Tally,
 }
 
@@ -68,6 +70,7 @@ impl History {
             promised: BTreeSet::new(),
             refused: None,
             next_number: 1,
+            newest_segment: None,
             tally: Tally::default(),
         }
     }
@@ -106,12 +109,31 @@ impl History {
         }
         let log = self.open();
         self.check(&log)?;
+        self.check_segments(&log)?;
         Ok(log)
+    }
+
+    /// No segment is ever missed that was not lost, and the newest number never goes back.
+    fn check_segments(&mut self, log: &EmbeddedLog) -> Result<(), String> {
+        let status = at_once(log.status(Lane(0))).and_then(Result::ok);
+        let status = status.ok_or("the log tells no status")?;
+        if let Some(lost) = status.lost_segments {
+            return Err(format!("segments {lost:?} are said to be lost"));
+        }
+        self.note_newest_segment(log);
+        Ok(())
+    }
+
+    fn note_newest_segment(&mut self, log: &EmbeddedLog) {
+        let status = at_once(log.status(Lane(0))).and_then(Result::ok);
+        let named = status.and_then(|status| status.segments);
+        self.newest_segment = self.newest_segment.max(named.map(|range| *range.end()));
     }
 
     fn open(&mut self) -> EmbeddedLog {
         let options = EmbeddedOptions {
             segment_bytes: SegmentBytes::new(SegmentBytes::MIN).unwrap_or_default(),
+            expected_sequence: self.newest_segment,
             ..EmbeddedOptions::default()
         };
         loop {
@@ -183,6 +205,7 @@ impl History {
             self.refused = Some(batch);
             self.tally.refused += 1;
         }
+        self.note_newest_segment(log);
     }
 
     fn new_batch(&mut self) -> EncodedBatch {
