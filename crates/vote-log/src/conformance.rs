@@ -2,7 +2,7 @@
 //!
 //! Each function is one test and says in its name what it proves; a backend's test file calls
 //! every one of them. They ask for what the contract promises and nothing more: deliveries may
-//! come in any order, more than once, and after a moment.
+//! come in any order (but for barriers), more than once, and after a moment.
 
 #![expect(
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod at_once;
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{Delivery, DeliveryTag, LogError, LogStatus, Subscription, VoteLog};
 
 pub use at_once::at_once;
-pub use sample::{StoppedClock, sample_batch};
+pub use sample::{StoppedClock, sample_barrier, sample_batch};
 
 /// As many votes as a consumer may ask for.
 const ALL: usize = 1_000_000;
@@ -206,18 +207,98 @@ pub async fn at_most_the_votes_asked_for_come_at_once(backend: &dyn Backend) {
     }
 }
 
-/// A wait that is given up takes nothing with it.
+/// A wait that is given up takes nothing with it: neither one on an empty lane, nor one that is
+/// given up just when something has arrived, nor one that was only begun.
 pub async fn cancelling_the_wait_loses_nothing(backend: &dyn Backend) {
     let log = backend.open().await;
     let mut subscription = subscribe(&*log).await;
     assert_silent(&mut *subscription).await;
-    let batches = append(&*log, 1..=3).await;
-    if let Some(taken) = at_once(subscription.next(ALL)) {
-        let count = taken.expect("the lane is held").len();
-        assert!(count > 0, "an answer is never empty");
-        return;
+    let mut batches = Vec::new();
+    let mut seen = BTreeSet::new();
+    for number in 1..=30 {
+        let mut appending = pin!(append(&*log, [number]));
+        loop {
+            tokio::select! {
+                biased;
+                taken = subscription.next(ALL) => seen.extend(ids(taken)),
+                appended = &mut appending => break batches.extend(appended),
+            }
+        }
+        if number % 3 == 0
+            && let Some(taken) = at_once(subscription.next(ALL))
+        {
+            seen.extend(ids(taken));
+        }
     }
-    take(&mut *subscription, &batches).await;
+    let deadline = Instant::now() + DEADLINE;
+    while seen.len() < batches.len() {
+        let taken = timeout_at(deadline, subscription.next(ALL)).await;
+        seen.extend(ids(taken.expect("every batch is delivered in time")));
+    }
+    let appended: BTreeSet<BatchId> = batches.iter().map(EncodedBatch::id).collect();
+    assert_eq!(seen, appended);
+}
+
+/// The names of what was taken, which is never nothing.
+fn ids(taken: Result<Vec<Delivery>, LogError>) -> Vec<BatchId> {
+    let deliveries = taken.expect("the lane is held");
+    assert!(!deliveries.is_empty(), "an answer is never empty");
+    let id = |delivery: Delivery| delivery.envelope.expect("a whole batch has an envelope").id;
+    deliveries.into_iter().map(id).collect()
+}
+
+/// On this results stand: whoever takes a barrier has taken, or acknowledged earlier, all that was
+/// confirmed before the barrier was appended, also after a change of consumers and a restart.
+pub async fn what_was_confirmed_before_a_barrier_comes_before_it(backend: &dyn Backend) {
+    let mut log = backend.open().await;
+    let mut confirmed = append(&*log, 1..=20).await;
+    for round in 1..=4 {
+        let mut subscription = subscribe(&*log).await;
+        let barrier = sample_barrier(Incarnation(0xba), round);
+        log.append(&barrier).await.expect("the log takes a barrier");
+        let later = append(&*log, [20 + round]).await;
+        let taken = take_to(&mut *subscription, barrier.id()).await;
+        for batch in &confirmed {
+            let id = batch.id();
+            assert!(taken.contains_key(&id), "{id} comes after barrier {round}");
+        }
+        confirmed.extend(later);
+        let (acked, kept): (Vec<_>, Vec<_>) = confirmed
+            .into_iter()
+            .partition(|batch| batch.id().number % 5 == round);
+        let tags: Vec<DeliveryTag> = acked
+            .iter()
+            .filter_map(|batch| taken.get(&batch.id()).copied())
+            .collect();
+        subscription.ack(&tags).await.expect("the lane is held");
+        confirmed = kept;
+        drop(subscription);
+        if round % 2 == 0 {
+            log = backend.restart(log).await;
+        }
+    }
+}
+
+/// Takes deliveries up to a barrier: what came before it.
+async fn take_to(
+    subscription: &mut dyn Subscription,
+    barrier: BatchId,
+) -> BTreeMap<BatchId, DeliveryTag> {
+    let mut taken = BTreeMap::new();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let deliveries = timeout_at(deadline, subscription.next(100))
+            .await
+            .expect("the barrier is delivered in time")
+            .expect("the lane is held");
+        for delivery in deliveries {
+            let id = delivery.envelope.expect("a whole batch has an envelope").id;
+            if id == barrier {
+                return taken;
+            }
+            taken.insert(id, delivery.tag);
+        }
+    }
 }
 
 /// What a consumer took and did not acknowledge goes to the next one.

@@ -81,6 +81,7 @@ suite! {
     many_may_append_at_once,
     at_most_the_votes_asked_for_come_at_once,
     cancelling_the_wait_loses_nothing,
+    what_was_confirmed_before_a_barrier_comes_before_it,
     a_dropped_subscription_gives_back_what_it_held,
     only_what_was_not_acknowledged_comes_again,
     a_later_subscription_takes_the_lane_over,

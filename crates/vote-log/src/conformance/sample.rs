@@ -29,6 +29,17 @@ pub fn sample_batch(incarnation: Incarnation, number: BatchNumber, votes: u16) -
     EncodedBatch::encode(header, &[], &votes)
 }
 
+/// A barrier of a closing poll.
+pub fn sample_barrier(incarnation: Incarnation, number: BatchNumber) -> EncodedBatch {
+    let header = BatchHeader {
+        kind: BatchKind::Barrier,
+        poll: PollId(1),
+        cumulative: 0,
+        ..*sample_batch(incarnation, number, 0).header()
+    };
+    EncodedBatch::encode(header, &[], &[])
+}
+
 fn sample_vote(number: BatchNumber, at: u16) -> Vote {
     let mut key = [0x5a; 12];
     key.iter_mut()
