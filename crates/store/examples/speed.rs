@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let votes = arguments.next().unwrap_or(Ok(20))? * 1_000_000;
     let batch_votes = u32::try_from(arguments.next().unwrap_or(Ok(8_192))?)?;
     let folder = tempfile::tempdir_in(".")?;
-    let path = folder.path().join("store.db");
+    let path = folder.path().join("store.sqlite");
     apply(&path, votes, batch_votes).await?;
     let bytes = std::fs::metadata(&path)?.len();
     report("bytes a vote in the file", rate(bytes, votes));

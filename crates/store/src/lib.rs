@@ -7,6 +7,7 @@
 
 pub mod conformance;
 mod contract;
+mod counts;
 mod dice;
 mod embedded;
 mod entry;

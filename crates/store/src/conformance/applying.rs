@@ -67,11 +67,7 @@ pub(super) async fn an_application_that_is_refused_changes_nothing(store: Arc<dy
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let first = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    let entry = scribe.enter(&poll, &first);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &first).await;
     let before = snapshot(&*store).await;
 
     let second = scribe.cut(poll.id, NOW.minute(), &[vote(2, 2)]);
@@ -97,11 +93,7 @@ pub(super) async fn a_batch_applied_before_is_refused_and_named(store: Arc<dyn S
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    let entry = scribe.enter(&poll, &batch);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &batch).await;
     let again = scribe.enter(&poll, &batch);
     let refused = scribe.apply(&scribe.application(vec![again])).await;
     assert!(matches!(refused, Err(ApplyError::AlreadyApplied(id)) if id == batch.id()));

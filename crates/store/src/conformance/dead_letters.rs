@@ -18,14 +18,6 @@ pub(super) fn letter(batch: &EncodedBatch, damage: &'static str) -> NewDeadLette
     }
 }
 
-pub(super) fn only_letters(letters: Vec<NewDeadLetter>) -> Application {
-    Application {
-        dead_letters: letters,
-        now: NOW,
-        ..Application::default()
-    }
-}
-
 async fn unresolved_and_votes(store: &dyn Store) -> (u64, u64, u64) {
     let snapshot = snapshot(store).await;
     (
@@ -46,10 +38,7 @@ pub(super) async fn a_dead_letter_is_kept_until_somebody_decides(store: Arc<dyn 
         reason: "damaged".to_owned(),
         votes: 0,
     };
-    scribe
-        .apply(&only_letters(vec![known.clone(), unknown.clone()]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![known.clone(), unknown.clone()]).await;
     let letters = store.dead_letters().await.unwrap();
     assert!(letters[0].id < letters[1].id);
     assert_eq!((&letters[0].letter, &letters[1].letter), (&known, &unknown));
@@ -79,12 +68,9 @@ pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) 
         reason: "for another reason".to_owned(),
         ..same.clone()
     };
-    let again = only_letters(vec![other]);
-    scribe
-        .apply(&only_letters(vec![same.clone(), same.clone()]))
-        .await
-        .unwrap();
-    scribe.apply(&again).await.unwrap();
+    let again = || scribe.set_aside(vec![other.clone()]);
+    scribe.set_aside(vec![same.clone(), same.clone()]).await;
+    again().await;
     let letters = store.dead_letters().await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].letter, same);
@@ -98,7 +84,7 @@ pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) 
         ),
     ] {
         store.resolve_dead_letter(id, decision).await.unwrap();
-        scribe.apply(&again).await.unwrap();
+        again().await;
         assert_eq!(store.dead_letter(id).await.unwrap().state, after);
     }
     assert_eq!(store.dead_letters().await.unwrap().len(), 1);
@@ -108,10 +94,7 @@ pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store:
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    scribe
-        .apply(&only_letters(vec![letter(&batch, "one")]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
     let known = store.known(&[batch.id()]).await.unwrap();
     assert_eq!(known, [(batch.id(), Known::DeadLettered)]);
     let id = store.dead_letters().await.unwrap()[0].id;
@@ -122,11 +105,7 @@ pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store:
     assert!(store.known(&[batch.id()]).await.unwrap().is_empty());
     assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
 
-    let entry = scribe.enter(&poll, &batch);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &batch).await;
     let checksum = batch.checksum();
     let known = store.known(&[batch.id()]).await.unwrap();
     assert_eq!(known, [(batch.id(), Known::Applied { checksum })]);
@@ -141,7 +120,7 @@ pub(super) async fn a_letter_whose_batch_comes_whole_after_all_no_longer_weighs(
     let [earlier, together, other] =
         [1, 2, 3].map(|key| scribe.cut(poll.id, NOW.minute(), &[vote(1, key)]));
     let letters = vec![letter(&earlier, "one"), letter(&other, "three")];
-    scribe.apply(&only_letters(letters)).await.unwrap();
+    scribe.set_aside(letters).await;
     // One damaged copy was here already, the other comes with the good one.
     let entries = vec![
         scribe.enter(&poll, &earlier),
@@ -170,10 +149,7 @@ pub(super) async fn a_requeued_letter_can_be_put_back_until_its_batch_is_applied
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    scribe
-        .apply(&only_letters(vec![letter(&batch, "one")]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
     let id = store.dead_letters().await.unwrap()[0].id;
     let decide = |state| store.resolve_dead_letter(id, state);
     decide(DeadLetterState::Requeued).await.unwrap();
@@ -181,11 +157,7 @@ pub(super) async fn a_requeued_letter_can_be_put_back_until_its_batch_is_applied
     assert_eq!(unresolved_and_votes(&*store).await, (1, 1, 1));
 
     decide(DeadLetterState::Requeued).await.unwrap();
-    let entry = scribe.enter(&poll, &batch);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &batch).await;
     decide(DeadLetterState::Unresolved).await.unwrap();
     assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
 }
@@ -194,10 +166,7 @@ pub(super) async fn what_is_resolved_cannot_be_resolved_again(store: Arc<dyn Sto
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    scribe
-        .apply(&only_letters(vec![letter(&batch, "one")]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
     let id = store.dead_letters().await.unwrap()[0].id;
     let lost = DeadLetterState::WrittenOff("lixo".to_owned());
     store.resolve_dead_letter(id, lost.clone()).await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paredao_domain::{Account, BatchId, Vote};
 
-use super::dead_letters::{letter, only_letters};
+use super::dead_letters::letter;
 use super::fixture::{NOW, Scribe, close_poll, open_poll, vote};
 use crate::{DeadLetterState, Fate, Store};
 
@@ -68,10 +68,7 @@ pub(super) async fn a_batch_in_the_dead_letters_waits_or_is_given_up(store: Arc<
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    scribe
-        .apply(&only_letters(vec![letter(&batch, "one")]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
     let id = store.dead_letters().await.unwrap()[0].id;
     for (state, fate) in [
         (None, Fate::DeadLettered),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use paredao_domain::{EncodedBatch, Lane, Poll, PollState};
+use paredao_domain::{Lane, Poll, PollState};
 
-use super::dead_letters::{letter, only_letters};
+use super::dead_letters::letter;
 use super::fixture::{NOW, Scribe, close_poll, open_poll, snapshot, vote};
 use crate::{ApplyError, DeadLetterState, FinalityHurdle, NewDeadLetter, Store, StoreError};
 
@@ -28,8 +28,8 @@ pub(super) async fn a_result_is_final_only_when_nothing_stands_in_the_way(store:
     let damaged = scribe.cut(poll.id, NOW.minute(), &[vote(1, 3)]);
     scribe.book.record(&damaged);
     scribe.submit(&poll, NOW.minute(), &[vote(1, 4)]).await;
-    let letters = only_letters(vec![letter(&damaged, "one"), nobodys_letter()]);
-    scribe.apply(&letters).await.unwrap();
+    let letters = vec![letter(&damaged, "one"), nobodys_letter()];
+    scribe.set_aside(letters).await;
 
     let mut expected = vec![
         FinalityHurdle::NotClosed,
@@ -51,7 +51,7 @@ pub(super) async fn a_result_is_final_only_when_nothing_stands_in_the_way(store:
     assert_eq!(store.polls().await.unwrap()[0].final_at, None);
 
     // The lost batch comes after all.
-    apply_batch(&mut scribe, &poll, &lost).await;
+    scribe.apply_batch(&poll, &lost).await;
     assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
     let poll = store.polls().await.unwrap().remove(0);
     assert_eq!(poll.final_at, Some(NOW.plus(5_000)));
@@ -65,14 +65,6 @@ fn nobodys_letter() -> NewDeadLetter {
         reason: "damaged".to_owned(),
         votes: 0,
     }
-}
-
-async fn apply_batch(scribe: &mut Scribe, poll: &Poll, batch: &EncodedBatch) {
-    let entry = scribe.enter(poll, batch);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
 }
 
 /// A poll that closed and whose barrier came through.
@@ -106,7 +98,7 @@ pub(super) async fn a_final_result_stays_as_it_is(store: Arc<dyn Store>) {
         Err(ApplyError::Store(StoreError::Damaged(_)))
     ));
     scribe.next = next;
-    apply_batch(&mut scribe, &poll, &batch).await;
+    scribe.apply_batch(&poll, &batch).await;
     let view = &snapshot(&*store).await.polls[0];
     assert_eq!(view.votes, [1, 0, 0]);
     assert_eq!(view.accounts.late, 1);
@@ -118,10 +110,7 @@ pub(super) async fn dead_letters_of_other_polls_do_not_stand_in_the_way(store: A
     let other = open_poll(&*store, "dois").await;
     let batch = scribe.cut(other.id, NOW.minute(), &[vote(1, 5)]);
     scribe.book.record(&batch);
-    scribe
-        .apply(&only_letters(vec![letter(&batch, "one")]))
-        .await
-        .unwrap();
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
     assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
 }
 

@@ -14,7 +14,10 @@ use paredao_domain::{
 };
 
 pub use crate::dice::Dice;
-use crate::{Application, ApplyError, Fence, LedgerQuery, OwnerId, PollChange, Snapshot, Store};
+use crate::{
+    Application, ApplyError, Fence, LedgerQuery, NewDeadLetter, OwnerId, PollChange, Snapshot,
+    Store,
+};
 
 /// When tests vote: 2026-03-31T22:30:00-03:00.
 pub const NOW: UnixMillis = UnixMillis(1_775_007_000_000);
@@ -251,12 +254,33 @@ impl Scribe {
         self.store.apply(&self.fence, application).await
     }
 
+    /// Judges and applies one batch.
+    pub async fn apply_batch(&mut self, poll: &Poll, batch: &EncodedBatch) {
+        let entry = self.enter(poll, batch);
+        self.apply(&self.application(vec![entry])).await.unwrap();
+    }
+
+    /// Applies one batch with these marks, right or wrong.
+    pub async fn apply_with_marks(&mut self, batch: &EncodedBatch, marks: Vec<Mark>) {
+        let entry = self.place(batch, marks);
+        self.apply(&self.application(vec![entry])).await.unwrap();
+    }
+
     /// Cuts, judges and applies one batch.
     pub async fn submit(&mut self, poll: &Poll, minute: Minute, votes: &[Vote]) -> BatchId {
         let batch = self.cut(poll.id, minute, votes);
-        let entry = self.enter(poll, &batch);
-        self.apply(&self.application(vec![entry])).await.unwrap();
+        self.apply_batch(poll, &batch).await;
         batch.id()
+    }
+
+    /// Keeps dead letters, and nothing else.
+    pub async fn set_aside(&self, letters: Vec<NewDeadLetter>) {
+        let application = Application {
+            dead_letters: letters,
+            now: NOW,
+            ..Application::default()
+        };
+        self.apply(&application).await.unwrap();
     }
 
     /// Sends a poll's barrier through the lane.
@@ -310,18 +334,20 @@ pub async fn apply_random(scribe: &mut Scribe, polls: &[Poll], seed: u64, batche
     }
 }
 
+/// Asks for everything in a lane.
+pub fn whole_lane(lane: Lane) -> LedgerQuery {
+    LedgerQuery {
+        lane,
+        after: LedgerPosition(0),
+        minutes: None,
+        poll: None,
+        bytes_max: usize::MAX,
+    }
+}
+
 /// The whole ledger of a lane.
 pub async fn ledger_of(store: &dyn Store, lane: Lane) -> Vec<LedgerEntry> {
-    store
-        .ledger(&LedgerQuery {
-            lane,
-            after: LedgerPosition(0),
-            minutes: None,
-            poll: None,
-            bytes_max: usize::MAX,
-        })
-        .await
-        .unwrap()
+    store.ledger(&whole_lane(lane)).await.unwrap()
 }
 
 /// The snapshot of [`NOW`].

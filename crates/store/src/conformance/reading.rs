@@ -9,18 +9,9 @@ use paredao_domain::{
 
 use super::fixture::{
     CANDIDATES, NOW, Scribe, apply_random, ledger_of, open_poll, open_poll_at, snapshot, vote,
+    whole_lane,
 };
 use crate::{Known, LedgerQuery, PollView, Snapshot, Store};
-
-fn whole_lane() -> LedgerQuery {
-    LedgerQuery {
-        lane: Lane(0),
-        after: LedgerPosition(0),
-        minutes: None,
-        poll: None,
-        bytes_max: usize::MAX,
-    }
-}
 
 /// Everything a query finds, read in pages.
 async fn pages(store: &dyn Store, mut query: LedgerQuery) -> Vec<LedgerEntry> {
@@ -53,7 +44,7 @@ pub(super) async fn pages_together_are_the_ledger_however_small_they_are(store: 
     for bytes_max in [0, 1, 500, 5_000] {
         let query = LedgerQuery {
             bytes_max,
-            ..whole_lane()
+            ..whole_lane(Lane(0))
         };
         let first = store.ledger(&query).await.unwrap().len();
         assert_eq!(
@@ -63,11 +54,7 @@ pub(super) async fn pages_together_are_the_ledger_however_small_they_are(store: 
         );
         assert_eq!(pages(&*store, query).await, all, "{bytes_max} bytes");
     }
-    let other_lane = LedgerQuery {
-        lane: Lane(1),
-        ..whole_lane()
-    };
-    assert!(store.ledger(&other_lane).await.unwrap().is_empty());
+    assert!(ledger_of(&*store, Lane(1)).await.is_empty());
 }
 
 pub(super) async fn a_page_of_some_minutes_or_of_one_poll_holds_nothing_else(
@@ -94,7 +81,7 @@ pub(super) async fn a_page_of_some_minutes_or_of_one_poll_holds_nothing_else(
             poll,
             after: LedgerPosition(after),
             bytes_max: 3_000,
-            ..whole_lane()
+            ..whole_lane(Lane(0))
         };
         let expected = all.iter().filter(|entry| {
             let header = entry.batch.header();
@@ -157,25 +144,18 @@ pub(super) async fn a_snapshot_is_as_large_with_many_votes_as_with_few(store: Ar
         let votes: Vec<_> = (from..from + 3_000)
             .map(|key| vote(CANDIDATES[usize::try_from(key % 3).unwrap()], key))
             .collect();
-        let batch = scribe.cut(poll.id, NOW.minute(), &votes);
-        scribe.enter(&poll, &batch)
+        scribe.cut(poll.id, NOW.minute(), &votes)
     };
     let size = |snapshot: &Snapshot| {
         let view = &snapshot.polls[0];
         (view.hours.len(), view.minutes.len(), view.votes.len())
     };
     let first = fill(&mut scribe, 0);
-    scribe
-        .apply(&scribe.application(vec![first]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &first).await;
     let few = snapshot(&*store).await;
     for from in 1..20 {
-        let entry = fill(&mut scribe, from * 3_000);
-        scribe
-            .apply(&scribe.application(vec![entry]))
-            .await
-            .unwrap();
+        let batch = fill(&mut scribe, from * 3_000);
+        scribe.apply_batch(&poll, &batch).await;
     }
     let many = snapshot(&*store).await;
     assert_eq!(size(&few), size(&many));
@@ -186,11 +166,7 @@ pub(super) async fn what_is_known_of_batches_is_told_and_the_rest_left_out(store
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, u64::MAX - 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
-    let entry = scribe.enter(&poll, &batch);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_batch(&poll, &batch).await;
     let id = batch.id();
     let others = [
         BatchId {
@@ -223,11 +199,7 @@ pub(super) async fn books_of_incarnations_add_up(store: Arc<dyn Store>) {
     let mut second = Scribe::claim(&store, 2).await;
     second.submit(&poll, NOW.minute(), &[vote(2, 1)]).await;
     let end = second.cut_marker(BatchKind::End, PollId::NONE);
-    let entry = second.place(&end, Vec::new());
-    second
-        .apply(&second.application(vec![entry]))
-        .await
-        .unwrap();
+    second.apply_with_marks(&end, Vec::new()).await;
     let books = snapshot(&*store).await.books;
     assert_eq!((books.missing, books.unanswered), (2, 0));
     assert_eq!(books.cut, [(Incarnation(1), 4), (Incarnation(2), 1)]);
@@ -289,7 +261,7 @@ pub(super) async fn random_votes_add_up_to_what_the_ledger_says(store: Arc<dyn S
         apply_random(&mut scribe, &polls, seed, 40).await;
         let query = LedgerQuery {
             poll: Some(polls[0].id),
-            ..whole_lane()
+            ..whole_lane(Lane(0))
         };
         let mut accounts = Accounts::default();
         let mut votes = [0; 100];

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use paredao_domain::{Account, Accounts, CandidateNumber, Lane, LedgerEntry, Minute, Poll, PollId};
+use paredao_domain::{Account, Accounts, Lane, LedgerEntry, Minute, Poll, PollId};
 use rusqlite::Connection;
 
 use super::fault::{OwnerWork, Work, damaged};
 use super::polls;
-
-type Counts = [u64; CandidateNumber::MAX as usize + 1];
-
-const NONE: Counts = [0; CandidateNumber::MAX as usize + 1];
+use crate::counts::{self, Counts, NONE};
 
 /// The sums of one poll.
 struct PollTally {
@@ -49,7 +46,7 @@ impl<'a> Tally<'a> {
             .minutes
             .entry(entry.batch.header().minute)
             .or_insert(NONE);
-        add_counts(minute, &counted);
+        counts::add(minute, &counted);
         Ok(())
     }
 
@@ -108,10 +105,10 @@ impl PollTally {
     fn write(&self, connection: &Connection, lane: Lane) -> Work<()> {
         let mut hours = BTreeMap::new();
         let mut total = NONE;
-        for (minute, counts) in &self.minutes {
+        for (minute, votes) in &self.minutes {
             let hour = minute.hour_start(self.poll.utc_offset);
-            add_counts(hours.entry(hour).or_insert(NONE), counts);
-            add_counts(&mut total, counts);
+            counts::add(hours.entry(hour).or_insert(NONE), votes);
+            counts::add(&mut total, votes);
         }
         self.write_total(connection, lane, &total)?;
         self.write_buckets(connection, lane, MINUTE_SQL, &self.minutes)?;
@@ -169,12 +166,6 @@ const MINUTE_SQL: &str =
 const HOUR_SQL: &str =
     "INSERT INTO hour_bucket (poll, start, candidate, lane, votes) VALUES (?1, ?2, ?3, ?4, ?5)
      ON CONFLICT DO UPDATE SET votes = votes + excluded.votes";
-
-fn add_counts(to: &mut Counts, counts: &Counts) {
-    to.iter_mut()
-        .zip(counts)
-        .for_each(|(to, votes)| *to += votes);
-}
 
 /// The candidates who got something.
 fn counted(counts: &Counts) -> impl Iterator<Item = (u8, u64)> {

@@ -7,8 +7,7 @@ use paredao_domain::{Account, Accounts, CandidateNumber, LedgerEntry, Minute, Po
 use super::scan::{self, Scanned};
 use super::{Difference, Figure, Figures, Findings, Kept, LedgerDamage, LedgerDoor, Progress};
 use crate::StoreError;
-
-type Counts = [u64; CandidateNumber::MAX as usize + 1];
+use crate::counts::{self, Counts, NONE};
 
 /// What [`plain`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +77,7 @@ impl Sums {
             offsets: kept.polls.iter().map(|p| (p.id, p.utc_offset)).collect(),
             figures: Figures::default(),
             current: (PollId::NONE, Minute(0)),
-            counts: [0; CandidateNumber::MAX as usize + 1],
+            counts: NONE,
             accounts: Accounts::default(),
         }
     }
@@ -91,11 +90,7 @@ impl Sums {
             self.current = of;
         }
         self.accounts += entry.accounts();
-        let counted = entry.counted();
-        self.counts
-            .iter_mut()
-            .zip(counted)
-            .for_each(|(sum, votes)| *sum += votes);
+        counts::add(&mut self.counts, &entry.counted());
     }
 
     pub(super) fn finish(mut self) -> Figures {
@@ -128,5 +123,3 @@ impl Sums {
         }
     }
 }
-
-const NONE: Counts = [0; CandidateNumber::MAX as usize + 1];

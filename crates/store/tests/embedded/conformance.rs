@@ -10,7 +10,7 @@ async fn the_embedded_store_keeps_every_sentence_of_the_suite() {
     let folder = tempfile::tempdir().unwrap();
     let made = AtomicU32::new(0);
     conformance::run(async || {
-        let name = format!("{}.db", made.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}.sqlite", made.fetch_add(1, Ordering::Relaxed));
         let path = folder.path().join(name);
         let store = EmbeddedStore::open(&path, EmbeddedOptions::default()).unwrap();
         Arc::new(store) as Arc<dyn Store>

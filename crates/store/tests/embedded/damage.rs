@@ -1,12 +1,13 @@
 //! Full disks, damaged files, files of others: said clearly, survived, never a panic.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::ground::{Ground, fill, open};
+use crate::ground::{Ground, journal, open};
+use crate::ledgers::fill;
 use paredao_domain::{Lane, LedgerEntry, LedgerPosition, Minute, Poll, Vote};
 use paredao_store::conformance::fixture::{
-    Dice, NOW, Scribe, apply_random, ledger_of, open_poll, snapshot, vote,
+    Dice, NOW, Scribe, apply_random, ledger_of, open_poll, snapshot, vote, whole_lane,
 };
 use paredao_store::recount::{KeysOptions, keys};
 use paredao_store::{
@@ -42,14 +43,10 @@ async fn a_closed_store_leaves_no_journal() {
     assert!(!journal(&ground.path).exists());
 }
 
-fn journal(path: &Path) -> PathBuf {
-    path.with_extension("db-wal")
-}
-
 #[test]
 fn what_cannot_be_opened_is_said_in_one_line_with_its_path() {
     let ground = Ground::new();
-    let nowhere = ground.folder.path().join("nowhere/store.db");
+    let nowhere = ground.folder.path().join("nowhere/store.sqlite");
     for path in [nowhere.as_path(), ground.folder.path()] {
         let error = open_error(path);
         let text = error.to_string();
@@ -274,11 +271,8 @@ async fn a_long_journal_is_moved_without_being_asked() {
 /// Asks the store everything; errors are answers, panics are not.
 async fn ask_everything(store: &Arc<dyn Store>) -> Option<Vec<Vec<u64>>> {
     let query = LedgerQuery {
-        lane: Lane(0),
-        after: LedgerPosition(0),
         minutes: Some(Minute(0)..=Minute(u32::MAX)),
-        poll: None,
-        bytes_max: usize::MAX,
+        ..whole_lane(Lane(0))
     };
     let entries = store.ledger(&query).await.unwrap_or_default();
     let ids: Vec<_> = entries.iter().map(|entry| entry.batch.id()).collect();

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::ground::{Ground, UNLOCK, fill};
+use crate::ground::Ground;
+use crate::ledgers::{UNLOCK, fill};
 use paredao_domain::{Account, Lane};
 use paredao_store::conformance::fixture::{
     CANDIDATES, NOW, Scribe, apply_random, open_poll, snapshot, vote,
@@ -102,11 +103,7 @@ async fn another_reader_finds_a_vote_counted_twice() {
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1), vote(1, 1)]);
-    let entry = scribe.place(&batch, Vec::new());
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_with_marks(&batch, Vec::new()).await;
     let (status, printed) = read(&ground.path);
     assert_eq!(status, 1);
     assert_eq!(printed["polls"]["um"]["by_marks"]["1"], 2);

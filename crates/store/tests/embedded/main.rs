@@ -8,6 +8,8 @@
 
 mod conformance;
 mod damage;
+#[path = "../ground/mod.rs"]
 mod ground;
 mod ledger_reader;
+mod ledgers;
 mod recount;

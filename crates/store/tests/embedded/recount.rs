@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::ground::{Ground, UNLOCK, fill};
-use paredao_domain::{Account, CandidateNumber, LedgerPosition, Mark, MarkKind, Standing, Vote};
-use paredao_store::conformance::fixture::{NOW, Scribe, apply_random, candidate, open_poll, vote};
+use crate::ground::Ground;
+use crate::ledgers::{UNLOCK, fill};
+use paredao_domain::{
+    Account, CandidateNumber, Lane, LedgerPosition, Mark, MarkKind, Standing, Vote,
+};
+use paredao_store::conformance::fixture::{
+    NOW, Scribe, apply_random, candidate, open_poll, vote, whole_lane,
+};
 use paredao_store::generate::{GeneratePlan, generate};
 use paredao_store::recount::{
     Figure, KeyFinding, KeysReport, Phase, Progress, Verdict, VoteName, keys, plain,
@@ -181,11 +186,9 @@ async fn every_entry_that_was_changed_is_named_and_the_rest_is_counted() {
 
     let store = ground.open();
     let query = LedgerQuery {
-        lane: paredao_domain::Lane(0),
         after: LedgerPosition(4),
-        minutes: None,
-        poll: None,
         bytes_max: 1,
+        ..whole_lane(Lane(0))
     };
     let refused = store.ledger(&query).await;
     assert!(
@@ -201,11 +204,7 @@ async fn judged(votes: &[Vote], marks: Vec<Mark>) -> KeysReport {
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), votes);
-    let entry = scribe.place(&batch, marks);
-    scribe
-        .apply(&scribe.application(vec![entry]))
-        .await
-        .unwrap();
+    scribe.apply_with_marks(&batch, marks).await;
     drop((store, scribe));
     let plain = ground.plain();
     assert!(
@@ -217,7 +216,7 @@ async fn judged(votes: &[Vote], marks: Vec<Mark>) -> KeysReport {
 
 fn name(position: u16) -> VoteName {
     VoteName {
-        lane: paredao_domain::Lane(0),
+        lane: Lane(0),
         entry: LedgerPosition(1),
         position,
     }

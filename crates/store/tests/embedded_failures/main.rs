@@ -7,7 +7,9 @@
     reason = "a suite of tests: a failed assumption is a failed test"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "../ground/mod.rs"]
+mod ground;
+
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -15,43 +17,13 @@ use paredao_domain::{EncodedBatch, Lane, Poll};
 use paredao_store::conformance::fixture::{
     Dice, NOW, Scribe, VoteDice, close_poll, ledger_of, open_poll, snapshot, vote,
 };
-use paredao_store::recount::{KeysOptions, keys};
-use paredao_store::{
-    ApplyError, EmbeddedLedger, EmbeddedOptions, EmbeddedStore, Known, Store, StoreError,
-};
+use paredao_store::{ApplyError, EmbeddedOptions, EmbeddedStore, Known, Store, StoreError};
 use paredao_telemetry::failpoint::arm;
-use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
+use ground::{Ground, journal, open};
+
 static TURN: Mutex<()> = Mutex::const_new(());
-
-/// A folder with the file of a store.
-struct Ground {
-    folder: TempDir,
-    path: PathBuf,
-}
-
-impl Ground {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        Self { folder, path }
-    }
-
-    fn agrees(&self) {
-        let options = KeysOptions {
-            folder: self.folder.path().to_owned(),
-            memory_bytes: 1 << 20,
-        };
-        let mut door = EmbeddedLedger::open(&self.path).unwrap();
-        let report = keys(&mut door, None, &options, &mut |_| ()).unwrap();
-        assert!(report.agrees(), "{report:?}");
-    }
-}
-
-fn open(path: &Path) -> Arc<dyn Store> {
-    Arc::new(EmbeddedStore::open(path, EmbeddedOptions::default()).unwrap())
-}
 
 struct Scene {
     ground: Ground,
@@ -64,7 +36,7 @@ struct Scene {
 async fn scene() -> Scene {
     let turn = TURN.lock().await;
     let ground = Ground::new();
-    let store = open(&ground.path);
+    let store = ground.open();
     let poll = open_poll(&*store, "um").await;
     let scribe = Scribe::claim(&store, 1).await;
     Scene {
@@ -79,8 +51,13 @@ async fn scene() -> Scene {
 impl Scene {
     fn finish(self) {
         drop((self.store, self.scribe));
-        self.ground.agrees();
+        agrees(&self.ground);
     }
+}
+
+fn agrees(ground: &Ground) {
+    let report = ground.keys();
+    assert!(report.agrees(), "{report:?}");
 }
 
 #[tokio::test]
@@ -187,8 +164,7 @@ async fn a_reader_who_stays_does_not_hold_up_every_transaction() {
     drop(reader);
     submit_hundred().await;
     submit_hundred().await;
-    let journal = ground.path.with_extension("db-wal");
-    let length = std::fs::metadata(journal).unwrap().len();
+    let length = std::fs::metadata(journal(&ground.path)).unwrap().len();
     assert!(length < 400_000, "{length} bytes");
     drop((armed, turn));
 }
@@ -286,11 +262,7 @@ async fn applies_batches_until_it_is_killed() {
     let mut scribe = Scribe::claim(&store, 77).await;
     for number in 1..=60 {
         let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, number), vote(2, number)]);
-        let entry = scribe.enter(&poll, &batch);
-        scribe
-            .apply(&scribe.application(vec![entry]))
-            .await
-            .unwrap();
+        scribe.apply_batch(&poll, &batch).await;
         println!("applied {number}");
         if number % 5 == 0 {
             store.checkpoint().await.unwrap();
@@ -342,12 +314,12 @@ async fn a_process_killed_at_any_step_leaves_everything_it_answered_and_nothing_
         assert!(!child.status.success(), "{point} killed nobody");
         let output = String::from_utf8(child.stdout).unwrap();
         let answered = said(&output, "applied");
-        let entries = ledger_of(&*open(&ground.path), Lane(0)).await.len();
+        let entries = ledger_of(&*ground.open(), Lane(0)).await.len();
         assert!(
             entries == answered || entries == answered + 1,
             "{point}: {answered} answered, {entries} there"
         );
         assert!(point.ends_with("@1") || answered >= 10, "{point}: {output}");
-        ground.agrees();
+        agrees(&ground);
     }
 }

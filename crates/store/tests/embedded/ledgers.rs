@@ -1,31 +1,15 @@
-//! What the tests of the embedded store stand on: files with a ledger in them.
+//! Ledgers with votes in them, and hands that tamper with them.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paredao_domain::{Poll, Vote};
 use paredao_store::conformance::fixture::{NOW, Scribe, apply_random, close_poll, open_poll, vote};
-use paredao_store::recount::{KeysOptions, KeysReport, PlainReport, keys, plain};
-use paredao_store::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore, Store};
-use tempfile::TempDir;
+use paredao_store::recount::{PlainReport, plain};
+use paredao_store::{EmbeddedLedger, Store};
 
-/// A folder with the file of a store.
-pub(crate) struct Ground {
-    pub(crate) folder: TempDir,
-    pub(crate) path: PathBuf,
-}
+use crate::ground::Ground;
 
 impl Ground {
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        Self { folder, path }
-    }
-
-    pub(crate) fn open(&self) -> Arc<dyn Store> {
-        open(&self.path)
-    }
-
     /// Runs SQL on the closed file, as somebody who tampers with it would.
     pub(crate) fn tamper(&self, sql: &str) {
         let connection = rusqlite::Connection::open(&self.path).unwrap();
@@ -36,24 +20,6 @@ impl Ground {
         let mut door = EmbeddedLedger::open(&self.path).unwrap();
         plain(&mut door, None, &mut |_| ()).unwrap()
     }
-
-    /// By keys, with so little memory that most goes through the file.
-    pub(crate) fn keys(&self) -> KeysReport {
-        self.keys_within(20_000)
-    }
-
-    pub(crate) fn keys_within(&self, memory_bytes: usize) -> KeysReport {
-        let mut door = EmbeddedLedger::open(&self.path).unwrap();
-        let options = KeysOptions {
-            folder: self.folder.path().to_owned(),
-            memory_bytes,
-        };
-        keys(&mut door, None, &options, &mut |_| ()).unwrap()
-    }
-}
-
-pub(crate) fn open(path: &Path) -> Arc<dyn Store> {
-    Arc::new(EmbeddedStore::open(path, EmbeddedOptions::default()).unwrap())
 }
 
 /// SQL that lets a tamperer at the ledger.
