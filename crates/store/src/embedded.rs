@@ -53,12 +53,14 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the file, or makes it. Blocks while the disk works.
+    /// Opens the file, or makes it if there is none. Blocks while the disk works.
     ///
     /// A journal with a damaged or missing end is read up to the damage: what was applied after
     /// the last checkpoint may be gone then, and the vote log delivers it again.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
-        let writer = Seat::take(File::new(path, options), Access::Write)?;
+        let file = File::new(path, options);
+        file.make_if_absent()?;
+        let writer = Seat::take(file, Access::Write)?;
         let readers = EmbeddedOptions {
             cache_bytes: options.cache_bytes / 4,
             ..options

@@ -76,8 +76,8 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => damaged(format!(
-            "{path} is not a database ({error}): move it aside and put back a copy, or start \
-             without it and let the vote log deliver what it keeps"
+            "{path} is not a database ({error}): move it aside and put back a copy, then the vote \
+             log delivers what it keeps"
         )),
         Some(ErrorCode::DatabaseCorrupt) => damaged(format!(
             "{path}: {error}; `recount` names what can no longer be read: move the file aside and \

@@ -1,5 +1,10 @@
-//! The database file: how it is opened, created, recognised.
+//! The database file: how it is created, opened, recognised.
+//!
+//! It is created once, whole, under another name first. From then on it is only opened: a file
+//! that is gone or empty was lost, and an empty one in its place would be a new deployment that
+//! knows nothing of the votes counted before.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,7 +50,7 @@ impl Default for EmbeddedOptions {
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everything; creates the file and brings its schema up to date.
+    /// Everything.
     Write,
     /// Reading only.
     Read,
@@ -74,31 +79,69 @@ impl File {
         &self.options
     }
 
+    /// Where its journal is.
+    pub(super) fn journal(&self) -> PathBuf {
+        beside(&self.path, "-wal")
+    }
+
     /// How long the journal is.
     pub(super) fn journal_bytes(&self) -> u64 {
-        let mut journal = self.path.clone().into_os_string();
-        journal.push("-wal");
-        std::fs::metadata(journal).map_or(0, |file| file.len())
+        std::fs::metadata(self.journal()).map_or(0, |file| file.len())
+    }
+
+    /// Makes the file of a new deployment if there is none. Only one process may do so at a time.
+    pub(super) fn make_if_absent(&self) -> Result<(), StoreError> {
+        let path = self.path.display();
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_file() && found.len() == 0 => Err(damaged(format!(
+                "{path} is empty: what was in it is lost, or it never was the store's; put back a \
+                 copy"
+            ))),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.cannot_make(&error)),
+            Err(_) if self.journal().exists() => Err(damaged(format!(
+                "{path} is gone, its journal is still there: put the file back"
+            ))),
+            Err(_) => self.make(),
+        }
+    }
+
+    /// Whoever is killed meanwhile leaves a draft, which the next start makes again.
+    fn make(&self) -> Result<(), StoreError> {
+        let draft = beside(&self.path, ".new");
+        for old in [&draft, &beside(&draft, "-journal")] {
+            remove_if_there(old).map_err(|error| self.cannot_make(&error))?;
+        }
+        create(&draft, &Secrets::draw()?).map_err(|error| store_error(&draft, &error))?;
+        std::fs::File::open(&draft)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&draft, &self.path))
+            .map_err(|error| self.cannot_make(&error))?;
+        self.sync_folder()
+    }
+
+    fn cannot_make(&self, error: &io::Error) -> StoreError {
+        StoreError::Unavailable(format!("{}: {error}", self.path.display()))
     }
 
     /// Opens a connection to a file of this release's schema.
     pub(super) fn open(&self, access: Access) -> Result<Connection, StoreError> {
         let explain = |error| store_error(&self.path, &error);
         let flags = match access {
-            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&self.path, flags).map_err(explain)?;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(explain)?;
         configure(&connection).map_err(explain)?;
         match access {
-            Access::Write => self.make_ready(&mut connection)?,
+            Access::Write => self.make_ready(&connection)?,
             Access::Read => self.recognise(&connection)?,
         }
         Ok(connection)
     }
 
-    fn make_ready(&self, connection: &mut Connection) -> Result<(), StoreError> {
+    fn make_ready(&self, connection: &Connection) -> Result<(), StoreError> {
         let explain = |error| store_error(&self.path, &error);
         if connection.is_readonly("main").map_err(explain)? {
             return Err(StoreError::Unavailable(format!(
@@ -106,20 +149,11 @@ impl File {
                 self.path.display()
             )));
         }
-        if !is_empty(connection).map_err(explain)? {
-            self.recognise(connection)?;
-            return self.set_pragmas(connection).map_err(explain);
-        }
-        self.set_pragmas(connection).map_err(explain)?;
-        let secrets = Secrets::draw()?;
-        create(connection, &secrets).map_err(explain)?;
-        self.sync_folder()?;
-        self.recognise(connection)
+        self.recognise(connection)?;
+        self.set_pragmas(connection).map_err(explain)
     }
 
     fn set_pragmas(&self, connection: &Connection) -> rusqlite::Result<()> {
-        // The page size counts only before the first write to a new file.
-        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Pages move from the journal into the file all at once (`checkpoint`), and the journal
@@ -184,12 +218,18 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "mmap_size", 0)
 }
 
-fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
-        [],
-        |row| row.get(0),
-    )
+/// The path of a file that belongs to another and has a longer name.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What a new deployment draws.
@@ -215,17 +255,18 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
-/// Makes the tables, unless somebody else just did.
-fn create(connection: &mut Connection, secrets: &Secrets) -> rusqlite::Result<()> {
+/// Makes a file with empty tables.
+fn create(path: &Path, secrets: &Secrets) -> rusqlite::Result<()> {
+    let mut connection = Connection::open(path)?;
+    // Counts only before the first write.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if !is_empty(&transaction)? {
-        return Ok(());
-    }
     transaction.execute_batch(include_str!("schema.sql"))?;
     let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
     transaction.execute(insert, ("receipt_secret", secrets.receipt))?;
     transaction.execute(insert, ("deployment", secrets.deployment))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA)?;
-    transaction.commit()
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error)
 }

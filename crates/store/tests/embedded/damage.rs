@@ -68,6 +68,48 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_file_that_lost_its_bytes_is_refused_and_not_begun_anew() {
+    let ground = Ground::new();
+    drop(ground.open());
+    std::fs::write(&ground.path, []).unwrap();
+    let error = open_error(&ground.path);
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(ground.path.to_str().unwrap()) && text.contains("put back a copy"));
+    assert_eq!(std::fs::metadata(&ground.path).unwrap().len(), 0);
+    assert!(EmbeddedLedger::open(&ground.path).is_err());
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_missed_while_its_journal_is_there() {
+    let killed = killed().await;
+    let ground = lay_out(&killed.file, &killed.journal);
+    std::fs::remove_file(&ground.path).unwrap();
+    let error = open_error(&ground.path);
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(error.to_string().contains("put the file back"));
+    assert!(!ground.path.exists());
+    let journal = std::fs::read(journal(&ground.path)).unwrap();
+    assert_eq!(journal, killed.journal);
+}
+
+#[tokio::test]
+async fn a_file_is_made_whole_or_not_at_all() {
+    // What a kill leaves while the file is made: half of a draft and its journal.
+    let ground = Ground::new();
+    let draft = ground.path.with_extension("sqlite.new");
+    let drafts_journal = ground.path.with_extension("sqlite.new-journal");
+    for half in [&draft, &drafts_journal] {
+        std::fs::write(half, "SQLite format 3").unwrap();
+    }
+    let store = ground.open();
+    open_poll(&*store, "um").await;
+    assert!(!draft.exists() && !drafts_journal.exists());
+    drop(store);
+    assert_eq!(ground.open().polls().await.unwrap().len(), 1);
+}
+
+#[test]
 fn another_programs_database_is_refused_and_left_as_it_is() {
     let ground = Ground::new();
     ground.tamper("CREATE TABLE theirs (x); PRAGMA user_version = 1");
