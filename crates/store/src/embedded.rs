@@ -3,7 +3,9 @@
 //! One thread writes, one answers short questions, one reads the ledger: so neither a page of the
 //! ledger nor a snapshot waits for a transaction (WAL), and a snapshot does not wait for a page.
 //! A transaction is durable when it is answered (`synchronous=FULL`); after anything that looks
-//! like a broken disk the file is opened again before anything read from it is believed.
+//! like a broken disk the file is opened again before anything read from it is believed. Damage to
+//! the journal takes back what the vote log delivers again; what it does not deliver (polls, final
+//! results, decisions) is moved into the file at once.
 
 use std::path::Path;
 
@@ -27,6 +29,7 @@ mod fate;
 mod fault;
 mod file;
 mod finality;
+mod journal;
 mod lane;
 mod ledger;
 mod polls;
@@ -60,7 +63,7 @@ impl EmbeddedStore {
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let file = File::new(path, options);
         file.make_if_absent()?;
-        let writer = Seat::take(file, Access::Write)?;
+        let writer = take_over(file)?;
         let readers = EmbeddedOptions {
             cache_bytes: options.cache_bytes / 4,
             ..options
@@ -81,6 +84,16 @@ impl EmbeddedStore {
         self.writer.run(move |seat| seat.work(work)).await
     }
 
+    /// Has the writer do a piece of work that must survive damage to the journal.
+    async fn write_for_good<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer
+            .run(move |seat| apply::for_good(seat, work))
+            .await
+    }
+
     /// Has a short question answered.
     async fn view<T: Send + 'static>(
         &self,
@@ -88,6 +101,26 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         self.views.run(move |seat| seat.work(work)).await
     }
+}
+
+/// Takes the writer's seat. The journal of an earlier life goes into the file first: nothing that
+/// happens to it later can take anything back.
+fn take_over(file: File) -> Result<Seat, StoreError> {
+    match journal::unreadable_bytes(&file.journal()) {
+        Ok(0) => {}
+        Ok(bytes) => tracing::warn!(
+            event = "store_journal_cut",
+            journal = %file.journal().display(),
+            size_bytes = bytes,
+            "the end of the journal cannot be read: what was applied there comes again from the vote log",
+        ),
+        Err(error) => tracing::warn!(event = "store_journal_not_checked", %error),
+    }
+    let mut seat = Seat::take(file, Access::Write)?;
+    if seat.file().journal_bytes() > 0 {
+        apply::empty_journal(&mut seat);
+    }
+    Ok(seat)
 }
 
 #[async_trait]
@@ -101,7 +134,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn create_poll(&self, draft: PollDraft, now: UnixMillis) -> Result<Poll, StoreError> {
-        self.write(move |connection| polls::create(connection, draft, now))
+        self.write_for_good(move |connection| polls::create(connection, draft, now))
             .await
     }
 
@@ -112,7 +145,7 @@ impl Store for EmbeddedStore {
         now: UnixMillis,
     ) -> Result<Poll, StoreError> {
         let slug = slug.clone();
-        self.write(move |connection| polls::change(connection, &slug, change, now))
+        self.write_for_good(move |connection| polls::change(connection, &slug, change, now))
             .await
     }
 
@@ -160,7 +193,12 @@ impl Store for EmbeddedStore {
         let fence = *fence;
         self.writer
             .run(move |seat| {
-                seat.work(|connection| finality::finalize(connection, &fence, poll, now))
+                let hurdles =
+                    seat.work(|connection| finality::finalize(connection, &fence, poll, now))?;
+                if hurdles.is_empty() {
+                    apply::empty_journal(seat);
+                }
+                Ok(hurdles)
             })
             .await
     }
@@ -184,7 +222,7 @@ impl Store for EmbeddedStore {
         id: DeadLetterId,
         state: DeadLetterState,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| dead_letters::resolve(connection, id, &state))
+        self.write_for_good(move |connection| dead_letters::resolve(connection, id, &state))
             .await
     }
 

@@ -27,13 +27,29 @@ pub(super) fn apply(
 ) -> Result<(), ApplyError> {
     seat.work(|connection| transact(connection, fence, application))?;
     if seat.journal_is_long() {
-        let emptied = seat.work(checkpoint);
-        if let Err(error) = &emptied {
-            tracing::warn!(event = "store_journal_is_long", %error);
-        }
-        seat.note_checkpoint(&emptied);
+        empty_journal(seat);
     }
     Ok(())
+}
+
+/// Does what must survive damage to the journal: nobody delivers it again.
+pub(super) fn for_good<T, E: From<StoreError>>(
+    seat: &mut Seat,
+    work: impl FnOnce(&mut Connection) -> Result<T, Fault<E>>,
+) -> Result<T, E> {
+    let done = seat.work(work)?;
+    empty_journal(seat);
+    Ok(done)
+}
+
+/// Empties the journal if that can be done now. What is in it is durable all the same; a later
+/// transaction tries again.
+pub(super) fn empty_journal(seat: &mut Seat) {
+    let emptied = seat.work(checkpoint);
+    if let Err(error) = &emptied {
+        tracing::warn!(event = "store_journal_not_emptied", %error);
+    }
+    seat.note_checkpoint(&emptied);
 }
 
 fn transact(

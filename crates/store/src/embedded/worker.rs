@@ -56,6 +56,11 @@ impl Seat {
         self.file.journal_bytes() > self.journal_limit
     }
 
+    /// The file the seat is at.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Notes whether the journal was emptied. If not, it is tried again when the journal is twice
     /// as long, so that a reader who stays does not hold up every transaction.
     pub(super) fn note_checkpoint(&mut self, outcome: &Result<(), StoreError>) {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::ground::{Ground, journal, open};
 use crate::ledgers::fill;
-use paredao_domain::{Lane, LedgerEntry, LedgerPosition, Minute, Poll, Vote};
+use paredao_domain::{Lane, LedgerEntry, LedgerPosition, Minute, Poll, UtcOffset, Vote};
 use paredao_store::conformance::fixture::{
-    Dice, NOW, Scribe, apply_random, ledger_of, open_poll, snapshot, vote, whole_lane,
+    Dice, NOW, Scribe, apply_random, draft, ledger_of, open_poll, snapshot, vote, whole_lane,
 };
 use paredao_store::recount::{KeysOptions, keys};
 use paredao_store::{
-    ApplyError, EmbeddedLedger, EmbeddedOptions, EmbeddedStore, LedgerQuery, Store, StoreError,
+    ApplyError, EmbeddedLedger, EmbeddedOptions, EmbeddedStore, LedgerQuery, PollChange, Store,
+    StoreError,
 };
 
 fn open_error(path: &Path) -> StoreError {
@@ -272,6 +273,53 @@ async fn after_a_checkpoint_a_destroyed_journal_loses_nothing() {
     let left = snapshot(&*copy.open()).await;
     assert_eq!(left.polls, snapshot(&*store).await.polls);
     assert!(copy.keys().agrees());
+}
+
+/// A store of the file alone: what is left when the journal cannot be read.
+async fn polls_without_journal(ground: &Ground) -> Vec<Poll> {
+    let copy = lay_out(&std::fs::read(&ground.path).unwrap(), &[]);
+    copy.open().polls().await.unwrap()
+}
+
+#[tokio::test]
+async fn polls_and_final_results_do_not_depend_on_the_journal() {
+    let ground = Ground::new();
+    let store = ground.open();
+    let draft = draft("um", UtcOffset::BRASILIA);
+    let slug = draft.slug.clone();
+    store.create_poll(draft, NOW.plus(-60_000)).await.unwrap();
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let closes_at = NOW.plus(60_000);
+    for change in [
+        None,
+        Some(PollChange::Open),
+        Some(PollChange::Extend {
+            closes_at,
+            lead_ms: 1,
+        }),
+        Some(PollChange::Close { lead_ms: 1 }),
+    ] {
+        if let Some(change) = change {
+            store.change_poll(&slug, change, NOW).await.unwrap();
+        }
+        let polls = store.polls().await.unwrap();
+        assert_eq!(polls_without_journal(&ground).await, polls, "{change:?}");
+    }
+    let poll = store.polls().await.unwrap().remove(0);
+    scribe.pass_barrier(&poll).await;
+    let finalize = store.finalize(&scribe.fence, poll.id, NOW.plus(1));
+    assert_eq!(finalize.await.unwrap(), []);
+    let left = polls_without_journal(&ground).await;
+    assert_eq!(left[0].final_at, Some(NOW.plus(1)));
+}
+
+#[tokio::test]
+async fn what_a_kill_left_in_the_journal_is_in_the_file_after_the_next_start() {
+    let killed = killed().await;
+    let ground = lay_out(&killed.file, &killed.journal);
+    let store = ground.open();
+    assert_eq!(std::fs::metadata(journal(&ground.path)).unwrap().len(), 0);
+    assert_eq!(ledger_of(&*store, Lane(0)).await, killed.ledger);
 }
 
 #[tokio::test]
