@@ -19,6 +19,12 @@ pub enum StoreError {
     /// What it keeps contradicts itself; somebody must look.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// It never keeps what it was given, however often it is given; somebody must look.
+    #[error("the store cannot keep this: {0}")]
+    TooLarge(String),
+    /// A part of it died and comes back only with the process, which has to end.
+    #[error("the store has failed: {0}; start the program again")]
+    Dead(String),
     /// Written by a newer release; the program stops.
     #[error("{path} was written by a newer release (schema {found}, this one reads {supported})")]
     Newer {
@@ -41,6 +47,23 @@ pub enum StoreError {
     /// No dead letter of that number, or it is resolved already.
     #[error("no unresolved dead letter has the number {}", .0.0)]
     UnknownDeadLetter(DeadLetterId),
+}
+
+impl StoreError {
+    /// Whether it may pass by itself: then the same is worth trying again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Damaged(_)
+            | Self::TooLarge(_)
+            | Self::Dead(_)
+            | Self::Newer { .. }
+            | Self::UnknownPoll(_)
+            | Self::PollExists(_)
+            | Self::Poll(_)
+            | Self::UnknownDeadLetter(_) => false,
+        }
+    }
 }
 
 /// Why a transaction of the consumer did not happen, or may not have.

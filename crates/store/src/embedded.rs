@@ -76,6 +76,16 @@ impl EmbeddedStore {
         })
     }
 
+    /// Resolves when a thread of it has died. What is asked of it then is answered with
+    /// [`StoreError::Dead`], and only a new process brings it back.
+    pub async fn died(&self) {
+        tokio::select! {
+            () = self.views.died() => {}
+            () = self.ledger.died() => {}
+            () = self.writer.died() => {}
+        }
+    }
+
     /// Has the writer do a piece of work.
     async fn write<T: Send + 'static>(
         &self,

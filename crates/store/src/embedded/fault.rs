@@ -83,7 +83,11 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             "{path}: {error}; `recount` names what can no longer be read: move the file aside and \
              put back a copy, then the vote log delivers what it keeps"
         )),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+            damaged(format!("{path}: {error}"))
+        }
         None if is_about_values(error) => damaged(format!("{path}: {error}")),
+        Some(ErrorCode::TooBig) => StoreError::TooLarge(format!("{path}: {error}")),
         Some(_) | None => StoreError::Unavailable(format!("{path}: {error}")),
     }
 }
@@ -109,4 +113,34 @@ pub(super) fn certainly_not_committed(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn answer_to(sql: &str) -> StoreError {
+        let connection = Connection::open_in_memory().unwrap();
+        let error = connection.execute_batch(sql).unwrap_err();
+        store_error(Path::new("the file"), &error)
+    }
+
+    #[test]
+    fn what_no_repetition_can_mend_is_not_worth_trying_again() {
+        let too_large = answer_to("CREATE TABLE t AS SELECT zeroblob(2000000000)");
+        assert!(matches!(too_large, StoreError::TooLarge(_)), "{too_large}");
+        let twice = "CREATE TABLE t (x UNIQUE); INSERT INTO t VALUES (1), (1)";
+        let contradiction = answer_to(twice);
+        assert!(matches!(contradiction, StoreError::Damaged(_)));
+        assert!(!too_large.may_pass() && !contradiction.may_pass());
+    }
+
+    #[test]
+    fn a_full_disk_is_worth_trying_again() {
+        let full = answer_to("PRAGMA max_page_count = 1; CREATE TABLE t (x)");
+        assert!(matches!(full, StoreError::Unavailable(_)), "{full}");
+        assert!(full.may_pass());
+    }
 }

@@ -106,11 +106,16 @@ impl Worker {
             // Nobody waits any more: the work is done all the same.
             let _ = answer.send(work(seat));
         });
-        let Some(jobs) = &self.jobs else {
-            return Err(gone().into());
-        };
-        jobs.send(job).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        let jobs = self.jobs.as_ref().ok_or_else(dead)?;
+        jobs.send(job).await.map_err(|_| dead())?;
+        result.await.map_err(|_| dead())?
+    }
+
+    /// Resolves when the thread has died: a piece of work panicked.
+    pub(super) async fn died(&self) {
+        if let Some(jobs) = &self.jobs {
+            jobs.closed().await;
+        }
     }
 }
 
@@ -131,6 +136,6 @@ fn serve(mut seat: Seat, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-fn gone() -> StoreError {
-    StoreError::Unavailable("its thread has ended".to_owned())
+fn dead() -> StoreError {
+    StoreError::Dead("one of its threads has died".to_owned())
 }

@@ -12,6 +12,7 @@ mod ground;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use paredao_domain::{EncodedBatch, Lane, Poll};
 use paredao_store::conformance::fixture::{
@@ -20,6 +21,7 @@ use paredao_store::conformance::fixture::{
 use paredao_store::{ApplyError, EmbeddedOptions, EmbeddedStore, Known, Store, StoreError};
 use paredao_telemetry::failpoint::arm;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use ground::{Ground, journal, open};
 
@@ -167,6 +169,41 @@ async fn a_reader_who_stays_does_not_hold_up_every_transaction() {
     let length = std::fs::metadata(journal(&ground.path)).unwrap().len();
     assert!(length < 400_000, "{length} bytes");
     drop((armed, turn));
+}
+
+#[tokio::test]
+async fn a_store_whose_thread_died_says_so_once_and_for_all() {
+    let turn = TURN.lock().await;
+    let ground = Ground::new();
+    let embedded = EmbeddedStore::open(&ground.path, EmbeddedOptions::default());
+    let embedded = Arc::new(embedded.unwrap());
+    let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let is_dead = |answer: &Result<(), ApplyError>| matches!(answer, Err(ApplyError::Store(error @ StoreError::Dead(_))) if !error.may_pass());
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
+    let entry = scribe.enter(&poll, &batch);
+    let application = scribe.application(vec![entry]);
+    {
+        let died = embedded.died();
+        let mut died = std::pin::pin!(died);
+        let lives = timeout(Duration::ZERO, &mut died).await.is_err();
+        let armed = arm("store.apply.before_begin=panic@1").unwrap();
+        let answer = scribe.apply(&application).await;
+        drop(armed);
+        assert!(lives && is_dead(&answer), "{answer:?}");
+        timeout(Duration::from_secs(10), died).await.unwrap();
+    }
+    let answer = scribe.apply(&application).await;
+    assert!(is_dead(&answer), "{answer:?}");
+    drop((store, embedded, scribe));
+
+    // Another process begins where this one ended.
+    let store = ground.open();
+    let mut scribe = Scribe::claim(&store, 2).await;
+    scribe.apply_batch(&poll, &batch).await;
+    drop((store, scribe, turn));
+    agrees(&ground);
 }
 
 #[tokio::test]
