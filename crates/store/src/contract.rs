@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use async_trait::async_trait;
 use bytes::Bytes;
 use paredao_domain::{
-    Account, Accounts, BatchId, Envelope, IncarnationBook, Lane, LedgerEntry, LedgerPosition,
-    Minute, Poll, PollDraft, PollError, PollId, Position, ReceiptSecret, Slug, UnixMillis,
+    Account, Accounts, BatchId, Envelope, Incarnation, IncarnationBook, Lane, LedgerEntry,
+    LedgerPosition, Minute, Poll, PollDraft, PollError, PollId, Position, ReceiptSecret, Slug,
+    UnixMillis,
 };
-use serde::{Deserialize, Serialize};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -131,8 +131,8 @@ pub struct Application {
 
 /// Something that cannot be applied, and why.
 ///
-/// A letter whose body is in the dead letters already is not kept twice: the kept one stays as it
-/// is, except that a requeued one becomes unresolved again.
+/// A letter of which the dead letters have the batch and the body already is not kept twice: the
+/// kept one stays as it is, except that a requeued one becomes unresolved again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDeadLetter {
     /// What the log knew of it.
@@ -147,17 +147,16 @@ pub struct NewDeadLetter {
 }
 
 /// Number of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeadLetterId(pub i64);
 
 /// What became of a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeadLetterState {
     /// Waits for somebody's decision; keeps the result of its poll from becoming final.
     Unresolved,
-    /// Sent through the log again; its votes are booked where they came out.
+    /// Sent through the log again. Until its batch is in the ledger its votes are still this
+    /// letter's, and it keeps the result of its poll from becoming final.
     Requeued,
     /// Given up, with the reason.
     WrittenOff(String),
@@ -170,6 +169,40 @@ pub struct DeadLetter {
     pub id: DeadLetterId,
     /// What it is.
     pub letter: NewDeadLetter,
+    /// When it came.
+    pub at: UnixMillis,
+    /// What became of it.
+    pub state: DeadLetterState,
+}
+
+impl DeadLetter {
+    /// What a list tells of it.
+    pub fn head(&self) -> DeadLetterHead {
+        DeadLetterHead {
+            id: self.id,
+            envelope: self.letter.envelope,
+            reason: self.letter.reason.clone(),
+            votes: self.letter.votes,
+            bytes: self.letter.body.len() as u64,
+            at: self.at,
+            state: self.state.clone(),
+        }
+    }
+}
+
+/// A dead letter without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterHead {
+    /// Its number.
+    pub id: DeadLetterId,
+    /// What the log knew of it.
+    pub envelope: Option<Envelope>,
+    /// Why it is here.
+    pub reason: String,
+    /// Its votes as far as the books need them.
+    pub votes: u32,
+    /// How many bytes it has.
+    pub bytes: u64,
     /// When it came.
     pub at: UnixMillis,
     /// What became of it.
@@ -228,7 +261,7 @@ pub struct PollView {
     pub votes: Vec<u64>,
     /// Where its votes ended.
     pub accounts: Accounts,
-    /// Votes of its batches among the unresolved and written-off dead letters.
+    /// Votes of its batches among the dead letters that are not in the ledger after all.
     pub dead_lettered: u64,
     /// Hours (of the poll's clock) in which something was counted, in order.
     pub hours: Vec<Bucket>,
@@ -243,7 +276,7 @@ pub struct PollView {
 pub struct DeploymentBooks {
     /// All polls together.
     pub accounts: Accounts,
-    /// Votes in dead letters that were not requeued.
+    /// Votes in dead letters whose batches are not in the ledger after all.
     pub dead_lettered: u64,
     /// Dead letters that wait for somebody.
     pub dead_letters_unresolved: u64,
@@ -252,7 +285,7 @@ pub struct DeploymentBooks {
     /// Votes that were cut, did not come, and were answered to nobody.
     pub unanswered: u64,
     /// The cumulative count of each incarnation as the ledger knows it.
-    pub cut: Vec<(paredao_domain::Incarnation, u64)>,
+    pub cut: Vec<(Incarnation, u64)>,
 }
 
 /// Everything readers see, of one instant.
@@ -274,7 +307,7 @@ pub enum Known {
         /// [`paredao_domain::EncodedBatch::checksum`].
         checksum: u32,
     },
-    /// In the dead letters, unresolved or written off.
+    /// In the dead letters, whatever was decided, and not in the ledger. It can be applied.
     DeadLettered,
 }
 
@@ -307,6 +340,9 @@ pub enum FinalityHurdle {
     Barrier,
     /// Dead letters of the poll, or of an unknown poll, wait for a decision.
     DeadLetters(u64),
+    /// Dead letters of the poll, or of an unknown poll, were requeued, and their batches are not
+    /// in the ledger yet.
+    Requeued(u64),
     /// Votes accepted while the poll was open are missing.
     Missing(u64),
 }
@@ -340,8 +376,7 @@ pub trait Store: Send + Sync + 'static {
     /// One transaction: fence, entries, marks, books, totals, buckets, dead letters, barriers.
     async fn apply(&self, fence: &Fence, application: &Application) -> Result<(), ApplyError>;
 
-    /// What is known of these batches; those of which nothing is are left out. A batch whose dead
-    /// letter was requeued counts as not known, so that it can be applied.
+    /// What is known of these batches; those of which nothing is are left out.
     async fn known(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, Known)>, StoreError>;
 
     /// A page of a lane's ledger, in order of position.
@@ -358,20 +393,21 @@ pub trait Store: Send + Sync + 'static {
     /// What became of one vote.
     async fn fate(&self, batch: BatchId, position: Position) -> Result<Fate, StoreError>;
 
-    /// All dead letters, oldest first.
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError>;
+    /// All dead letters, oldest first, without their bytes.
+    async fn dead_letters(&self) -> Result<Vec<DeadLetterHead>, StoreError>;
 
     /// One dead letter.
     async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, StoreError>;
 
     /// Resolves a dead letter: requeued (call this before sending it again; its batch may then be
-    /// applied) or written off with a reason.
+    /// applied) or written off with a reason. A requeued one that could not be sent is put back.
     async fn resolve_dead_letter(
         &self,
         id: DeadLetterId,
         state: DeadLetterState,
     ) -> Result<(), StoreError>;
 
-    /// Makes everything applied so far survive damage to the journal.
+    /// Makes everything applied so far survive damage to the journal. Changes of polls and final
+    /// results do so without being asked.
     async fn checkpoint(&self) -> Result<(), StoreError>;
 }

@@ -16,8 +16,8 @@ use paredao_domain::{
 use rusqlite::Connection;
 
 use crate::{
-    Application, ApplyError, DeadLetter, DeadLetterId, DeadLetterState, Fate, Fence,
-    FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
+    Application, ApplyError, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState, Fate,
+    Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
     StoreError,
 };
 
@@ -218,7 +218,7 @@ impl Store for EmbeddedStore {
             .await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn dead_letters(&self) -> Result<Vec<DeadLetterHead>, StoreError> {
         self.view(|connection| dead_letters::all(connection)).await
     }
 

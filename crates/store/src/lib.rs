@@ -15,9 +15,9 @@ pub mod generate;
 pub mod recount;
 
 pub use contract::{
-    Application, ApplyError, Bucket, DeadLetter, DeadLetterId, DeadLetterState, DeploymentBooks,
-    Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, NewDeadLetter, OwnerId, PollChange,
-    PollView, Snapshot, Store, StoreError,
+    Application, ApplyError, Bucket, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState,
+    DeploymentBooks, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, NewDeadLetter,
+    OwnerId, PollChange, PollView, Snapshot, Store, StoreError,
 };
 pub use embedded::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore};
 pub use entry::{EntryDamage, KeptEntry};

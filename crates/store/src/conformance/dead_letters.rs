@@ -6,7 +6,9 @@ use bytes::Bytes;
 use paredao_domain::{EncodedBatch, Envelope};
 
 use super::fixture::{NOW, Scribe, open_poll, snapshot, vote};
-use crate::{Application, DeadLetterId, DeadLetterState, Known, NewDeadLetter, Store, StoreError};
+use crate::{
+    Application, DeadLetter, DeadLetterId, DeadLetterState, Known, NewDeadLetter, Store, StoreError,
+};
 
 /// A letter of a batch whose body was damaged in a way of its own.
 pub(super) fn letter(batch: &EncodedBatch, damage: &'static str) -> NewDeadLetter {
@@ -39,12 +41,16 @@ pub(super) async fn a_dead_letter_is_kept_until_somebody_decides(store: Arc<dyn 
         votes: 0,
     };
     scribe.set_aside(vec![known.clone(), unknown.clone()]).await;
-    let letters = store.dead_letters().await.unwrap();
+    let heads = store.dead_letters().await.unwrap();
+    let mut letters = Vec::new();
+    for head in &heads {
+        letters.push(store.dead_letter(head.id).await.unwrap());
+        assert_eq!(letters.last().map(DeadLetter::head).as_ref(), Some(head));
+    }
     assert!(letters[0].id < letters[1].id);
     assert_eq!((&letters[0].letter, &letters[1].letter), (&known, &unknown));
     assert_eq!(letters[0].at, NOW);
     assert_eq!(letters[0].state, DeadLetterState::Unresolved);
-    assert_eq!(store.dead_letter(letters[1].id).await.unwrap(), letters[1]);
     assert_eq!(unresolved_and_votes(&*store).await, (2, 2, 2));
 
     let given_up = DeadLetterState::WrittenOff("lixo".to_owned());
@@ -59,7 +65,9 @@ pub(super) async fn a_dead_letter_is_kept_until_somebody_decides(store: Arc<dyn 
     assert_eq!(unresolved_and_votes(&*store).await, (1, 2, 2));
 }
 
-pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) {
+pub(super) async fn a_batch_that_comes_again_with_the_same_body_is_kept_once(
+    store: Arc<dyn Store>,
+) {
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
@@ -73,9 +81,8 @@ pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) 
     again().await;
     let letters = store.dead_letters().await.unwrap();
     assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0].letter, same);
-
     let id = letters[0].id;
+    assert_eq!(store.dead_letter(id).await.unwrap().letter, same);
     for (decision, after) in [
         (DeadLetterState::Requeued, DeadLetterState::Unresolved),
         (
@@ -90,7 +97,27 @@ pub(super) async fn a_body_that_comes_again_is_kept_once(store: Arc<dyn Store>) 
     assert_eq!(store.dead_letters().await.unwrap().len(), 1);
 }
 
-pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store: Arc<dyn Store>) {
+pub(super) async fn equal_bodies_of_two_batches_or_of_none_are_letters_of_their_own(
+    store: Arc<dyn Store>,
+) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batches = [1, 2].map(|key| scribe.cut(poll.id, NOW.minute(), &[vote(1, key)]));
+    let [one, two] = batches.each_ref().map(|batch| letter(batch, "zeros"));
+    let nobodys = NewDeadLetter {
+        envelope: None,
+        votes: 0,
+        ..one.clone()
+    };
+    let letters = vec![one, two.clone(), nobodys.clone(), nobodys, two];
+    scribe.set_aside(letters).await;
+    assert_eq!(unresolved_and_votes(&*store).await, (3, 2, 2));
+    let ids = batches.map(|batch| batch.id());
+    let known = ids.map(|id| (id, Known::DeadLettered));
+    assert_eq!(store.known(&ids).await.unwrap(), known);
+}
+
+pub(super) async fn a_requeued_letter_weighs_until_its_batch_is_applied(store: Arc<dyn Store>) {
     let poll = open_poll(&*store, "um").await;
     let mut scribe = Scribe::claim(&store, 1).await;
     let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 1)]);
@@ -102,10 +129,12 @@ pub(super) async fn a_requeued_letter_can_be_applied_and_no_longer_weighs(store:
         .resolve_dead_letter(id, DeadLetterState::Requeued)
         .await
         .unwrap();
-    assert!(store.known(&[batch.id()]).await.unwrap().is_empty());
-    assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
+    let known = store.known(&[batch.id()]).await.unwrap();
+    assert_eq!(known, [(batch.id(), Known::DeadLettered)]);
+    assert_eq!(unresolved_and_votes(&*store).await, (0, 1, 1));
 
     scribe.apply_batch(&poll, &batch).await;
+    assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
     let checksum = batch.checksum();
     let known = store.known(&[batch.id()]).await.unwrap();
     assert_eq!(known, [(batch.id(), Known::Applied { checksum })]);
@@ -160,6 +189,8 @@ pub(super) async fn a_requeued_letter_can_be_put_back_until_its_batch_is_applied
     scribe.apply_batch(&poll, &batch).await;
     decide(DeadLetterState::Unresolved).await.unwrap();
     assert_eq!(unresolved_and_votes(&*store).await, (0, 0, 0));
+    let given_up = decide(DeadLetterState::WrittenOff("lixo".to_owned())).await;
+    assert!(matches!(given_up, Err(StoreError::UnknownDeadLetter(_))));
 }
 
 pub(super) async fn what_is_resolved_cannot_be_resolved_again(store: Arc<dyn Store>) {

@@ -114,6 +114,50 @@ pub(super) async fn dead_letters_of_other_polls_do_not_stand_in_the_way(store: A
     assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
 }
 
+pub(super) async fn a_requeued_letter_stands_in_the_way_until_its_batch_is_in_the_ledger(
+    store: Arc<dyn Store>,
+) {
+    let poll = open_poll(&*store, "um").await;
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 5)]);
+    scribe.book.record(&batch);
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
+    let poll = close_poll(&*store, &poll, 3_000).await;
+    scribe.pass_barrier(&poll).await;
+    let id = store.dead_letters().await.unwrap()[0].id;
+    let decide = |state| store.resolve_dead_letter(id, state);
+    let waits = [FinalityHurdle::DeadLetters(1)];
+    let is_on_its_way = [FinalityHurdle::Requeued(1)];
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, waits);
+    decide(DeadLetterState::Requeued).await.unwrap();
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, is_on_its_way);
+    // It could not be sent, and then could.
+    decide(DeadLetterState::Unresolved).await.unwrap();
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, waits);
+    decide(DeadLetterState::Requeued).await.unwrap();
+    scribe.apply_batch(&poll, &batch).await;
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
+    assert_eq!(snapshot(&*store).await.polls[0].votes, [1, 0, 0]);
+}
+
+pub(super) async fn a_requeued_letter_that_never_comes_through_can_be_given_up(
+    store: Arc<dyn Store>,
+) {
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let poll = ready(&*store, &mut scribe).await;
+    let batch = scribe.cut(poll.id, NOW.minute(), &[vote(1, 5)]);
+    scribe.book.record(&batch);
+    scribe.set_aside(vec![letter(&batch, "one")]).await;
+    let id = store.dead_letters().await.unwrap()[0].id;
+    for state in [
+        DeadLetterState::Requeued,
+        DeadLetterState::WrittenOff("lixo".to_owned()),
+    ] {
+        store.resolve_dead_letter(id, state).await.unwrap();
+    }
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
+}
+
 pub(super) async fn votes_missing_outside_the_hours_do_not_stand_in_the_way(store: Arc<dyn Store>) {
     let mut scribe = Scribe::claim(&store, 1).await;
     let poll = ready(&*store, &mut scribe).await;

@@ -23,12 +23,8 @@ fn known_of(connection: &Connection, id: BatchId) -> Work<Option<Known>> {
     if let Some(checksum) = ledger::checksum_of(connection, id)? {
         return Ok(Some(Known::Applied { checksum }));
     }
-    Ok(match dead_letters::state_of(connection, id)? {
-        Some(DeadLetterState::Unresolved | DeadLetterState::WrittenOff(_)) => {
-            Some(Known::DeadLettered)
-        }
-        Some(DeadLetterState::Requeued) | None => None,
-    })
+    let letter = dead_letters::state_of(connection, id)?;
+    Ok(letter.map(|_| Known::DeadLettered))
 }
 
 /// What became of one vote, of one instant.

@@ -46,9 +46,12 @@ fn hurdles(connection: &Connection, poll: &Poll, now: UnixMillis) -> Work<Vec<Fi
     if !barrier_passed(connection, poll.id)? {
         hurdles.push(FinalityHurdle::Barrier);
     }
-    let letters = dead_letters::unresolved_of(connection, poll.id)?;
-    if letters > 0 {
-        hurdles.push(FinalityHurdle::DeadLetters(letters));
+    let letters = dead_letters::undecided_of(connection, poll.id)?;
+    if letters.unresolved > 0 {
+        hurdles.push(FinalityHurdle::DeadLetters(letters.unresolved));
+    }
+    if letters.requeued > 0 {
+        hurdles.push(FinalityHurdle::Requeued(letters.requeued));
     }
     let missing = missing_within(connection, poll.hours())?;
     if missing > 0 {

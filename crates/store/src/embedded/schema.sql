@@ -42,7 +42,7 @@ CREATE TABLE ledger (
     votes       INTEGER NOT NULL,
     checksum    INTEGER NOT NULL,    -- of the body: its last four bytes
     applied_at  INTEGER NOT NULL,
-    seal        INTEGER NOT NULL,    -- CRC-32C over place, checksum and marks
+    seal        INTEGER NOT NULL,    -- CRC-32C over lane (1 byte), position (8), checksum (4), marks
     marks       BLOB    NOT NULL,
     body        BLOB    NOT NULL
 ) STRICT;
@@ -113,7 +113,7 @@ CREATE TABLE dead_letter (
     number         INTEGER,
     lane           INTEGER,
     envelope       TEXT,             -- JSON
-    body_hash      BLOB NOT NULL UNIQUE, -- BLAKE3
+    hash           BLOB NOT NULL UNIQUE, -- BLAKE3 over the batch's name and the body
     body           BLOB NOT NULL
 ) STRICT;
 
