@@ -20,6 +20,7 @@ mod fates;
 mod fencing;
 mod finality;
 pub mod fixture;
+mod losses;
 mod polls;
 mod reading;
 
@@ -65,6 +66,10 @@ const SENTENCES: &[(&str, Check)] = sentences![
     finality::a_requeued_letter_that_never_comes_through_can_be_given_up,
     finality::votes_missing_outside_the_hours_do_not_stand_in_the_way,
     finality::the_barrier_must_come_off_every_lane,
+    losses::what_was_confirmed_and_never_came_is_listed_gap_by_gap,
+    losses::a_loss_that_was_given_up_no_longer_stands_in_the_way,
+    losses::what_is_left_of_a_loss_stays_given_up_when_the_rest_comes,
+    losses::what_is_not_lost_cannot_be_given_up,
     polls::a_poll_reads_back_as_it_was_created,
     polls::polls_open_close_and_extend_by_the_rules_of_the_domain,
     polls::secrets_are_drawn_apart_and_stay,

@@ -1,13 +1,14 @@
 //! What every store is, whatever stands behind it.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use paredao_domain::{
-    Account, Accounts, BatchId, Envelope, Incarnation, IncarnationBook, Lane, LedgerEntry,
-    LedgerPosition, Minute, Poll, PollDraft, PollError, PollId, Position, ReceiptSecret, Slug,
-    UnixMillis,
+    Account, Accounts, BatchId, BatchNumber, Envelope, Incarnation, IncarnationBook, Lane,
+    LedgerEntry, LedgerPosition, Minute, Poll, PollDraft, PollError, PollId, Position,
+    ReceiptSecret, Slug, UnixMillis,
 };
 
 /// Why the store did not do what was asked.
@@ -47,6 +48,9 @@ pub enum StoreError {
     /// No dead letter of that number, or it is resolved already.
     #[error("no unresolved dead letter has the number {}", .0.0)]
     UnknownDeadLetter(DeadLetterId),
+    /// Nothing of that name is lost, or it was given up already.
+    #[error("{0} is not missing, or it was written off already")]
+    UnknownLoss(LossName),
 }
 
 impl StoreError {
@@ -61,7 +65,8 @@ impl StoreError {
             | Self::UnknownPoll(_)
             | Self::PollExists(_)
             | Self::Poll(_)
-            | Self::UnknownDeadLetter(_) => false,
+            | Self::UnknownDeadLetter(_)
+            | Self::UnknownLoss(_) => false,
         }
     }
 }
@@ -209,6 +214,80 @@ pub struct DeadLetterHead {
     pub state: DeadLetterState,
 }
 
+/// What was confirmed to voters and is nowhere to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// What it is.
+    pub what: Lost,
+    /// Why it was given up, if somebody decided so.
+    pub written_off_because: Option<String>,
+}
+
+impl Loss {
+    /// Whether the thing of this name is part of it.
+    pub fn includes(&self, name: LossName) -> bool {
+        match (&self.what, name) {
+            (
+                Lost::Batches {
+                    incarnation,
+                    lane,
+                    numbers,
+                    ..
+                },
+                LossName::Batch(id),
+            ) => (*incarnation, *lane) == (id.incarnation, id.lane) && numbers.contains(&id.number),
+            (Lost::Segments { numbers, .. }, LossName::Segment(number)) => {
+                numbers.contains(&number)
+            }
+            (Lost::Batches { .. }, LossName::Segment(_))
+            | (Lost::Segments { .. }, LossName::Batch(_)) => false,
+        }
+    }
+}
+
+/// What can be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Batches that never came out of the vote log.
+    Batches {
+        /// Who cut them.
+        incarnation: Incarnation,
+        /// On which lane.
+        lane: Lane,
+        /// Their numbers.
+        numbers: RangeInclusive<BatchNumber>,
+        /// The votes in them.
+        votes: u64,
+        /// When these were accepted.
+        minutes: RangeInclusive<Minute>,
+    },
+    /// Files of the vote log that are not there any more: nobody knows how many votes they held.
+    Segments {
+        /// Their numbers.
+        numbers: RangeInclusive<u64>,
+        /// When that was noticed; what they held was accepted before.
+        noticed_at: UnixMillis,
+    },
+}
+
+/// Names a loss by one of the things lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossName {
+    /// A batch that never came.
+    Batch(BatchId),
+    /// A file of the vote log.
+    Segment(u64),
+}
+
+impl fmt::Display for LossName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch(id) => write!(f, "batch {id}"),
+            Self::Segment(number) => write!(f, "segment {number} of the vote log"),
+        }
+    }
+}
+
 /// A change to a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollChange {
@@ -280,7 +359,7 @@ pub struct DeploymentBooks {
     pub dead_lettered: u64,
     /// Dead letters that wait for somebody.
     pub dead_letters_unresolved: u64,
-    /// Votes that were confirmed and never came.
+    /// Votes that were confirmed and never came, those given up included.
     pub missing: u64,
     /// Votes that were cut, did not come, and were answered to nobody.
     pub unanswered: u64,
@@ -343,8 +422,11 @@ pub enum FinalityHurdle {
     /// Dead letters of the poll, or of an unknown poll, were requeued, and their batches are not
     /// in the ledger yet.
     Requeued(u64),
-    /// Votes accepted while the poll was open are missing.
+    /// Votes accepted while the poll was open are missing, and nobody gave them up.
     Missing(u64),
+    /// Files of the vote log were lost that may have held votes of the poll, and nobody gave them
+    /// up.
+    SegmentsLost(u64),
 }
 
 /// Where polls, the ledger and everything derived from it are kept.
@@ -406,6 +488,18 @@ pub trait Store: Send + Sync + 'static {
         id: DeadLetterId,
         state: DeadLetterState,
     ) -> Result<(), StoreError>;
+
+    /// Everything that was confirmed and is lost, what was given up included.
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError>;
+
+    /// Gives up the loss that `name` is part of, with a reason: it stays among the missing, and no
+    /// longer keeps a result from becoming final. What of it comes later is applied all the same.
+    async fn write_off_loss(
+        &self,
+        name: LossName,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Result<Loss, StoreError>;
 
     /// Makes everything applied so far survive damage to the journal. Changes of polls and final
     /// results do so without being asked.

@@ -7,6 +7,7 @@
 //! the journal takes back what the vote log delivers again; what it does not deliver (polls, final
 //! results, decisions) is moved into the file at once.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -17,8 +18,8 @@ use rusqlite::Connection;
 
 use crate::{
     Application, ApplyError, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState, Fate,
-    Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
-    StoreError,
+    Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, Loss, LossName, OwnerId, PollChange,
+    Snapshot, Store, StoreError,
 };
 
 mod apply;
@@ -32,6 +33,7 @@ mod finality;
 mod journal;
 mod lane;
 mod ledger;
+mod losses;
 mod polls;
 mod snapshot;
 mod tally;
@@ -53,6 +55,7 @@ pub struct EmbeddedStore {
     views: Worker,
     ledger: Worker,
     writer: Worker,
+    log_segment: Option<u64>,
 }
 
 impl EmbeddedStore {
@@ -63,7 +66,8 @@ impl EmbeddedStore {
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let file = File::new(path, options);
         file.make_if_absent()?;
-        let writer = take_over(file)?;
+        let mut writer = take_over(file)?;
+        let log_segment = writer.work(|connection| losses::log_segment(connection))?;
         let readers = EmbeddedOptions {
             cache_bytes: options.cache_bytes / 4,
             ..options
@@ -73,6 +77,7 @@ impl EmbeddedStore {
             views: Worker::start("store-views", reader()?)?,
             ledger: Worker::start("store-ledger", reader()?)?,
             writer: Worker::start("store-writer", writer)?,
+            log_segment,
         })
     }
 
@@ -84,6 +89,26 @@ impl EmbeddedStore {
             () = self.ledger.died() => {}
             () = self.writer.died() => {}
         }
+    }
+
+    /// The highest number of a file of the vote log that had ever been noted here when this was
+    /// opened, so that the log can tell whether its newest are still there.
+    pub fn log_segment(&self) -> Option<u64> {
+        self.log_segment
+    }
+
+    /// Notes the highest number of a file of the vote log, and which of those noted before are
+    /// gone: they keep results from becoming final until somebody gives them up.
+    pub async fn note_log_segment(
+        &self,
+        newest: u64,
+        lost: Option<RangeInclusive<u64>>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.write_for_good(move |connection| {
+            losses::note_log(connection, newest, lost.as_ref(), now)
+        })
+        .await
     }
 
     /// Has the writer do a piece of work.
@@ -233,6 +258,21 @@ impl Store for EmbeddedStore {
         state: DeadLetterState,
     ) -> Result<(), StoreError> {
         self.write_for_good(move |connection| dead_letters::resolve(connection, id, &state))
+            .await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.view(|connection| losses::all(connection)).await
+    }
+
+    async fn write_off_loss(
+        &self,
+        name: LossName,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Result<Loss, StoreError> {
+        let reason = reason.to_owned();
+        self.write_for_good(move |connection| losses::write_off(connection, name, &reason, now))
             .await
     }
 

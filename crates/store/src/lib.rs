@@ -16,8 +16,8 @@ pub mod recount;
 
 pub use contract::{
     Application, ApplyError, Bucket, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState,
-    DeploymentBooks, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, NewDeadLetter,
-    OwnerId, PollChange, PollView, Snapshot, Store, StoreError,
+    DeploymentBooks, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, Loss, LossName,
+    Lost, NewDeadLetter, OwnerId, PollChange, PollView, Snapshot, Store, StoreError,
 };
 pub use embedded::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore};
 pub use entry::{EntryDamage, KeptEntry};

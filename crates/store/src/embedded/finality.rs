@@ -1,14 +1,15 @@
 //! Declaring a result final.
 
-use paredao_domain::{
-    Gap, IncarnationBook, Minute, Poll, PollId, PollState, UnixMillis, VotingHours,
-};
+use paredao_domain::{Poll, PollId, PollState, UnixMillis};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::apply::{commit, pass, pass_committed};
 use super::fault::{OwnerWork, Work, damaged};
-use super::{books, dead_letters, lane, polls};
+use super::{dead_letters, lane, losses, polls};
 use crate::{Fence, FinalityHurdle};
+
+/// A hurdle of so many things.
+type Hurdle = fn(u64) -> FinalityHurdle;
 
 /// Declares a result final if nothing stands in the way. A second time changes nothing.
 pub(super) fn finalize(
@@ -47,16 +48,20 @@ fn hurdles(connection: &Connection, poll: &Poll, now: UnixMillis) -> Work<Vec<Fi
         hurdles.push(FinalityHurdle::Barrier);
     }
     let letters = dead_letters::undecided_of(connection, poll.id)?;
-    if letters.unresolved > 0 {
-        hurdles.push(FinalityHurdle::DeadLetters(letters.unresolved));
-    }
-    if letters.requeued > 0 {
-        hurdles.push(FinalityHurdle::Requeued(letters.requeued));
-    }
-    let missing = missing_within(connection, poll.hours())?;
-    if missing > 0 {
-        hurdles.push(FinalityHurdle::Missing(missing));
-    }
+    let counted: [(u64, Hurdle); 4] = [
+        (letters.unresolved, FinalityHurdle::DeadLetters),
+        (letters.requeued, FinalityHurdle::Requeued),
+        (
+            losses::votes_missing_of(connection, poll)?,
+            FinalityHurdle::Missing,
+        ),
+        (
+            losses::segments_lost_of(connection, poll)?,
+            FinalityHurdle::SegmentsLost,
+        ),
+    ];
+    let standing = counted.into_iter().filter(|(count, _)| *count > 0);
+    hurdles.extend(standing.map(|(count, hurdle)| hurdle(count)));
     Ok(hurdles)
 }
 
@@ -68,23 +73,6 @@ pub(super) fn barrier_passed(connection: &Connection, poll: PollId) -> Work<bool
              WHERE lane NOT IN (SELECT lane FROM barrier WHERE poll = ?1))",
     )?;
     Ok(statement.query_row([poll.0], |row| row.get(0))?)
-}
-
-/// Missing votes that may have been accepted within the hours.
-fn missing_within(connection: &Connection, hours: VotingHours) -> Work<u64> {
-    let books = books::with_missing(connection)?;
-    let gaps = books.iter().flat_map(IncarnationBook::missing);
-    Ok(gaps
-        .filter(|gap| overlaps(gap, hours))
-        .map(|gap| gap.votes)
-        .sum())
-}
-
-fn overlaps(gap: &Gap, hours: VotingHours) -> bool {
-    let (first, last) = (gap.minutes.start(), gap.minutes.end());
-    let end = Minute(last.0.saturating_add(1)).start();
-    hours.opens_at.is_none_or(|opens| opens < end)
-        && hours.closes_at.is_none_or(|closes| first.start() < closes)
 }
 
 fn note_positions(connection: &Connection, poll: PollId) -> Work<()> {

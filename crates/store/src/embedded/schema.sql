@@ -132,3 +132,23 @@ CREATE TABLE finality (
     last_position INTEGER NOT NULL,
     PRIMARY KEY (poll, lane)
 ) STRICT, WITHOUT ROWID;
+
+-- Missing batches that were given up, and why.
+CREATE TABLE written_off_batches (
+    lane        INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    first       INTEGER NOT NULL,
+    last        INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    reason      TEXT    NOT NULL,
+    PRIMARY KEY (lane, incarnation, first)
+) STRICT, WITHOUT ROWID;
+
+-- Files of the vote log that were there once and are gone. The highest number ever known is in
+-- `meta`, as `log_segment` (eight bytes, big-endian).
+CREATE TABLE lost_segments (
+    first          INTEGER PRIMARY KEY,
+    last           INTEGER NOT NULL,
+    noticed_at     INTEGER NOT NULL,
+    written_off_as TEXT
+) STRICT;

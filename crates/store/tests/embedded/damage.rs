@@ -371,6 +371,7 @@ async fn ask_everything(store: &Arc<dyn Store>) -> Option<Vec<Vec<u64>>> {
         let _ = store.fate(id, 0).await;
     }
     let _ = (store.polls().await, store.dead_letters().await);
+    let _ = store.losses().await;
     let _ = store.checkpoint().await;
     let snapshot = store.snapshot(NOW).await.ok()?;
     let _ = store.claim_lane(Lane(0), paredao_store::OwnerId(3)).await;

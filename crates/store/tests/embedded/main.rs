@@ -1,4 +1,4 @@
-//! The embedded store: the suite every store passes, damage, recounts, a reader not ours.
+//! The embedded store: the suite every store passes, damage, losses, recounts, a reader not ours.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,4 +12,5 @@ mod damage;
 mod ground;
 mod ledger_reader;
 mod ledgers;
+mod log_segments;
 mod recount;
