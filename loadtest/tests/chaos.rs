@@ -1,6 +1,7 @@
 //! `paredao-loadtest chaos` on the real program: that it can fail, and that it cleans up.
 //!
-//! Long campaigns are `make chaos`; ten rounds run with every `make test`.
+//! Long campaigns are `make chaos`; ten rounds at random instants and one at each failure point run
+//! with every `make test`.
 
 #![expect(
     clippy::unwrap_used,
@@ -78,6 +79,13 @@ async fn a_vote_that_the_program_never_got_is_found() {
     let (status, report) = report("--rounds 1 --seed 12 --plant loss").await;
     assert_eq!(status, Some(0), "{report}");
     assert!(finds(&report, "LOST"), "{report}");
+}
+
+#[tokio::test]
+async fn a_panic_in_the_programs_log_is_found() {
+    let (status, report) = report("--rounds 1 --seed 14 --plant panic").await;
+    assert_eq!(status, Some(0), "{report}");
+    assert!(finds(&report, "the program panicked"), "{report}");
 }
 
 /// Processes whose environment names a path below `folder`: the programs of a campaign there.

@@ -1,7 +1,8 @@
 //! A campaign: rounds on one data folder, then a final result, then a report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,10 +10,12 @@ use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::Serialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::book::{KeptVote, Ledger};
-use super::fault::{Deck, Fault};
+use super::course::{Course, Measure};
+use super::fault::Fault;
 use super::finding::Finding;
 use super::lateral::final_total;
 use super::round::{CANDIDATES, Reached, Round, RoundReport, patience};
@@ -25,21 +28,12 @@ use crate::vote::{Caster, Fraction, Outcome, VotePlan};
 /// The campaign's poll.
 pub(super) const POLL: &str = "chaos";
 
+/// What the program's panic hook writes, with a reason that is not one.
+const PLANTED_PANIC: &str =
+    r#"{"level":"error","service":"paredao","event":"panic","reason":"planted"}"#;
+
 /// Of each round's votes, every n-th is asked for its outcome when the poll is final.
 const FINAL_SAMPLE: usize = 20;
-
-/// Small segments, quick refreshes and short deadlines: more happens in a round.
-const SETTINGS: &[(&str, &str)] = &[
-    ("PAREDAO_APPEND_DEADLINE_MS", "1000"),
-    ("PAREDAO_BATCH_VOTES_MAX", "2048"),
-    ("PAREDAO_CLOSE_LEAD_MS", "600"),
-    ("PAREDAO_DRAIN_MS", "100"),
-    ("PAREDAO_LOG_FORMAT", "json"),
-    ("PAREDAO_RECEIPTS_PER_SECOND", "1000000"),
-    ("PAREDAO_REFRESH_MS", "200"),
-    ("PAREDAO_SEGMENT_BYTES", "65536"),
-    ("PAREDAO_WORKERS", "2"),
-];
 
 /// A lie told on purpose, to see that the checks find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,15 +42,15 @@ pub enum Plant {
     Double,
     /// A vote in the book that was never sent: counted once too seldom.
     Loss,
+    /// A panic in the program's log.
+    Panic,
 }
 
 /// What a campaign is to do.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// Rounds to run.
-    pub rounds: u32,
-    /// The first of them; replays begin later.
-    pub first_round: u32,
+    /// Its rounds.
+    pub course: Course,
     /// Deals faults and votes.
     pub seed: u64,
     /// Votes per second during a round.
@@ -74,6 +68,7 @@ pub(super) struct Site {
     pub(super) program: Program,
     pub(super) seed: u64,
     pub(super) rate: f64,
+    pub(super) measure: Measure,
     pub(super) ledger: Ledger,
     plant: Option<Plant>,
     log_read: u64,
@@ -92,10 +87,10 @@ pub struct CampaignReport {
     pub retried: u64,
     /// Accepted copies beyond each vote's first.
     pub copies: u64,
-    /// Rounds by failure point at which the program killed itself.
-    pub killed_at: BTreeMap<&'static str, u32>,
-    /// Failure points that were dealt and never passed in time.
-    pub never_reached: BTreeSet<&'static str>,
+    /// Rounds by what happened at a failure point, where the program showed that it did.
+    pub struck: BTreeMap<String, u32>,
+    /// What was to happen at a failure point and never did in time.
+    pub never_reached: BTreeSet<String>,
     /// Seconds.
     pub duration_s: f64,
     /// What is wrong.
@@ -111,9 +106,10 @@ impl Campaign {
         let folder = tempfile::Builder::new()
             .prefix("chaos-")
             .tempdir_in(&self.scratch)?;
-        let (seed, rounds) = (self.seed, self.rounds);
         say(format_args!(
-            "chaos: seed {seed}, {rounds} rounds, in {}",
+            "chaos: seed {}, {}, in {}",
+            self.seed,
+            self.course.flags(),
             folder.path().display()
         ));
         let ran = self.run_in(folder.path()).await;
@@ -131,8 +127,9 @@ impl Campaign {
             kept.display()
         ));
         say(format_args!(
-            "chaos: the same faults again: paredao-loadtest chaos --seed {} --rounds {}",
-            self.seed, self.rounds
+            "chaos: the same faults again: paredao-loadtest chaos --seed {} {}",
+            self.seed,
+            self.course.flags()
         ));
     }
 
@@ -141,15 +138,16 @@ impl Campaign {
         let mut site = self.open(folder).await.context("preparing the poll")?;
         let mut report = CampaignReport::new(self.seed);
         let mut sample = Vec::new();
-        for number in self.first_round..self.first_round + self.rounds {
-            let fault = Deck::new(self.seed).deal(number);
+        let rounds = self.course.rounds(self.seed);
+        let last = rounds.last().map_or(0, |(number, _)| number + 1);
+        for (number, fault) in rounds {
             let round = Round::new(&mut site, number, fault.clone());
             let ran = round
                 .run()
                 .await
                 .with_context(|| format!("round {number}: {fault}"))?;
             report.add(&fault, &ran);
-            self.announce(number, &fault, &ran);
+            announce(&format!("{}/{last}", number + 1), &fault, &ran);
             sample.extend(ran.notes.kept.into_iter().step_by(FINAL_SAMPLE));
             if !report.findings.is_empty() {
                 break;
@@ -162,13 +160,13 @@ impl Campaign {
                     .context("closing the poll")?,
             );
         }
-        report.close(&site.ledger, self.plant, began);
+        report.close(&site.ledger, self.course, self.plant, began);
         Ok(report)
     }
 
     /// A data folder with an open poll.
     async fn open(&self, folder: &Path) -> anyhow::Result<Site> {
-        let program = Program::new(&self.program, folder, SETTINGS)?;
+        let program = Program::new(&self.program, folder, &self.course.settings())?;
         let mut running = program.start_ready(&[]).await?;
         program.open_poll(POLL, CANDIDATES).await?;
         running
@@ -178,29 +176,27 @@ impl Campaign {
             program,
             seed: self.seed,
             rate: self.rate,
+            measure: self.course.measure(),
             ledger: Ledger::default(),
             plant: self.plant,
             log_read: 0,
         })
     }
+}
 
-    fn announce(&self, number: u32, fault: &Fault, ran: &RoundReport) {
-        let missed = if ran.reached == Reached::No {
-            " (not reached: killed)"
-        } else {
-            ""
-        };
-        say(format_args!(
-            "round {}/{}: {fault}{missed}: {} votes, {} retried, {:.1} s",
-            number + 1,
-            self.first_round + self.rounds,
-            ran.votes,
-            ran.retried,
-            ran.took.as_secs_f64(),
-        ));
-        for finding in ran.notes.findings.iter().take(20) {
-            say(format_args!("  WRONG: {finding}"));
-        }
+fn announce(place: &str, fault: &Fault, ran: &RoundReport) {
+    let missed = match ran.reached {
+        Reached::Yes => "",
+        Reached::No => " (did not happen)",
+    };
+    say(format_args!(
+        "round {place}: {fault}{missed}: {} votes, {} retried, {:.1} s",
+        ran.votes,
+        ran.retried,
+        ran.took.as_secs_f64(),
+    ));
+    for finding in ran.notes.findings.iter().take(20) {
+        say(format_args!("  WRONG: {finding}"));
     }
 }
 
@@ -223,6 +219,10 @@ impl Site {
                 self.ledger.add_vote(1);
                 Ok(())
             }
+            Some(Plant::Panic) => {
+                let mut log = File::options().append(true).open(self.program.log())?;
+                Ok(writeln!(log, "{PLANTED_PANIC}")?)
+            }
             Some(Plant::Double) => {
                 let dice = SmallRng::seed_from_u64(round.into());
                 let mut caster =
@@ -237,18 +237,32 @@ impl Site {
         }
     }
 
-    /// Panics in what the program has said since the last look.
-    pub(super) fn panics(&mut self) -> anyhow::Result<Vec<Finding>> {
-        let mut log = std::fs::File::open(self.program.log())?;
+    /// What the program has said since the panics in it were looked for.
+    pub(super) fn said(&self) -> io::Result<String> {
+        let mut log = File::open(self.program.log())?;
         log.seek(SeekFrom::Start(self.log_read))?;
         let mut said = Vec::new();
         log.read_to_end(&mut said)?;
-        self.log_read += u64::try_from(said.len())?;
-        let said = String::from_utf8_lossy(&said);
-        let panics = said.lines().filter(|line| line.contains("panicked at"));
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Panics in what the program has said since the last look. It has ended, so every line is whole.
+    pub(super) fn panics(&mut self) -> anyhow::Result<Vec<Finding>> {
+        let said = self.said()?;
+        self.log_read = std::fs::metadata(self.program.log())?.len();
+        let panics = said.lines().filter(|line| is_panic(line));
         Ok(panics
             .map(|line| Finding::Panicked(line.to_owned()))
             .collect())
+    }
+}
+
+/// Whether a line is the event of a panic, or what the standard library writes of one before logs
+/// are set up.
+fn is_panic(line: &str) -> bool {
+    match serde_json::from_str::<Value>(line) {
+        Ok(line) => line.get("event").and_then(Value::as_str) == Some("panic"),
+        Err(_) => line.contains("panicked at"),
     }
 }
 
@@ -280,7 +294,7 @@ impl CampaignReport {
             votes: 0,
             retried: 0,
             copies: 0,
-            killed_at: BTreeMap::new(),
+            struck: BTreeMap::new(),
             never_reached: BTreeSet::new(),
             duration_s: 0.0,
             findings: Vec::new(),
@@ -291,11 +305,11 @@ impl CampaignReport {
     fn add(&mut self, fault: &Fault, ran: &RoundReport) {
         self.rounds += 1;
         self.retried += ran.retried;
-        if let Fault::KillAt { point, .. } = fault {
+        if let Some(what) = fault.at_point() {
             match ran.reached {
-                Reached::Yes => *self.killed_at.entry(point).or_default() += 1,
+                Reached::Yes => *self.struck.entry(what).or_default() += 1,
                 Reached::No => {
-                    self.never_reached.insert(point);
+                    self.never_reached.insert(what);
                 }
             }
         }
@@ -306,20 +320,20 @@ impl CampaignReport {
         self.findings.extend_from_slice(findings);
     }
 
-    fn close(&mut self, ledger: &Ledger, plant: Option<Plant>, began: Instant) {
+    fn close(&mut self, ledger: &Ledger, course: Course, plant: Option<Plant>, began: Instant) {
         self.votes = ledger.votes;
         self.copies = ledger.copies;
         self.duration_s = began.elapsed().as_secs_f64();
         self.never_reached
-            .retain(|point| !self.killed_at.contains_key(point));
-        let every_point_was_dealt = self.rounds >= Deck::len();
+            .retain(|what| !self.struck.contains_key(what));
         self.passed = match plant {
             None => {
-                let all_reached = self.never_reached.is_empty() || !every_point_was_dealt;
-                self.findings.is_empty() && all_reached
+                let must_reach_all = course.passes_every_point(self.rounds);
+                self.findings.is_empty() && (self.never_reached.is_empty() || !must_reach_all)
             }
             Some(Plant::Double) => self.findings.iter().any(Finding::is_double_count),
             Some(Plant::Loss) => self.findings.iter().any(Finding::is_loss),
+            Some(Plant::Panic) => self.findings.iter().any(Finding::is_panic),
         };
     }
 }
@@ -340,10 +354,15 @@ mod tests {
         possible: 10,
     });
 
+    const DEALT: Course = Course::Dealt {
+        first: 0,
+        rounds: 200,
+    };
+
     fn passes(findings: &[Finding], plant: Option<Plant>) -> bool {
         let mut report = CampaignReport::new(1);
         report.note(findings);
-        report.close(&Ledger::default(), plant, Instant::now());
+        report.close(&Ledger::default(), DEALT, plant, Instant::now());
         report.passed
     }
 
@@ -361,7 +380,9 @@ mod tests {
     fn a_campaign_with_a_planted_lie_passes_only_when_that_lie_is_found() {
         assert!(passes(&[DOUBLED], Some(Plant::Double)));
         assert!(passes(&[LOST], Some(Plant::Loss)));
-        for plant in [Plant::Double, Plant::Loss] {
+        let panicked = Finding::Panicked(PLANTED_PANIC.to_owned());
+        assert!(passes(&[panicked], Some(Plant::Panic)));
+        for plant in [Plant::Double, Plant::Loss, Plant::Panic] {
             assert!(!passes(&[], Some(plant)), "{plant:?}");
         }
         assert!(!passes(&[LOST], Some(Plant::Double)));
@@ -369,17 +390,35 @@ mod tests {
     }
 
     #[test]
-    fn a_long_campaign_that_never_reached_a_failure_point_fails() {
+    fn a_panic_is_found_by_its_event_and_an_event_that_only_speaks_of_one_is_not() {
+        assert!(is_panic(PLANTED_PANIC));
+        let early = "thread 'main' (7) panicked at crates/paredao/src/main.rs:1:1:";
+        assert!(is_panic(early));
+        let other = r#"{"level":"info","event":"started","message":"panicked at nothing"}"#;
+        assert!(!is_panic(other) && !is_panic("") && !is_panic("panic"));
+    }
+
+    #[test]
+    fn a_long_campaign_in_which_something_never_happened_fails() {
+        let passes = |report: &mut CampaignReport, course| {
+            report.close(&Ledger::default(), course, None, Instant::now());
+            report.passed
+        };
         let mut report = CampaignReport::new(1);
-        report.never_reached.insert("store.checkpoint.before");
+        let what = "kill at store.checkpoint.before".to_owned();
+        report.never_reached.insert(what.clone());
         report.rounds = 10;
-        report.close(&Ledger::default(), None, Instant::now());
-        assert!(report.passed, "a short one does not deal every point");
+        assert!(
+            passes(&mut report, DEALT),
+            "a short one does not deal every point"
+        );
+        assert!(
+            !passes(&mut report, Course::EveryPoint),
+            "but this one is to pass them all"
+        );
         report.rounds = 200;
-        report.close(&Ledger::default(), None, Instant::now());
-        assert!(!report.passed);
-        report.killed_at.insert("store.checkpoint.before", 1);
-        report.close(&Ledger::default(), None, Instant::now());
-        assert!(report.passed);
+        assert!(!passes(&mut report, DEALT));
+        report.struck.insert(what, 1);
+        assert!(passes(&mut report, DEALT));
     }
 }

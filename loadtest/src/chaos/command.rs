@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::campaign::{Campaign, CampaignReport, Plant};
+use super::course::Course;
 use crate::program::binary;
 use crate::vote::command::positive;
 
@@ -17,6 +18,9 @@ pub struct ChaosOptions {
     /// Number of the first round, to begin a replay later
     #[arg(long, default_value_t = 0)]
     first_round: u32,
+    /// Instead: one short round for each named failure point, in their order
+    #[arg(long)]
+    every_point: bool,
     /// Deals the faults and the votes; drawn at random and printed if absent
     #[arg(long)]
     seed: Option<u64>,
@@ -37,9 +41,16 @@ pub struct ChaosOptions {
 impl ChaosOptions {
     /// Runs the campaign.
     pub async fn run(&self) -> anyhow::Result<CampaignReport> {
+        let course = if self.every_point {
+            Course::EveryPoint
+        } else {
+            Course::Dealt {
+                first: self.first_round,
+                rounds: self.rounds,
+            }
+        };
         let campaign = Campaign {
-            rounds: self.rounds,
-            first_round: self.first_round,
+            course,
             seed: self.seed.unwrap_or_else(|| rand::random::<u32>().into()),
             rate: self.rate,
             program: binary(&self.program)?,

@@ -42,6 +42,12 @@ pub enum Fault {
         /// Which pass, from 1.
         hit: u32,
     },
+    /// The program is told to stop, and kills itself the first time it passes a named point on the
+    /// way.
+    KillAtStop {
+        /// The failure point.
+        point: &'static str,
+    },
     /// A named point fails some times, then works again; the program stays up.
     ErrorsAt {
         /// The failure point.
@@ -147,7 +153,7 @@ impl Card {
             },
             Self::SlowAt(point) => Fault::SlowAt {
                 point,
-                delay: millis(5..60),
+                delay: millis(20..60),
             },
             Self::KillAt(point) => Fault::KillAt {
                 point,
@@ -172,16 +178,54 @@ fn passes_a_second(point: &str) -> u32 {
         Some(("log", rest)) if rest.starts_with("append") => 300,
         Some(("intake", _)) => 300,
         Some(("consumer", _)) => 12,
+        // At the start, and whenever the log begins another segment.
+        Some(("store", rest)) if rest.starts_with("checkpoint") => 8,
         Some(("store", rest)) if rest.starts_with("apply") => 12,
         _ => 1,
     }
 }
 
+/// Points that a running program passes every ten seconds only, and a stop at once: a segment is
+/// deleted once the consumer made a checkpoint of what it holds.
+const DELETE_POINTS: &[&str] = &["log.segment.before_delete", "log.segment.after_delete"];
+
 impl Fault {
+    /// A kill at each named failure point, early, but after some votes where it can be.
+    pub(super) fn at_every_point() -> impl Iterator<Item = Self> {
+        failpoint::NAMES.iter().map(|&point| {
+            if DELETE_POINTS.contains(&point) {
+                return Self::KillAtStop { point };
+            }
+            let hit = (passes_a_second(point) / 4).max(1);
+            Self::KillAt { point, hit }
+        })
+    }
+
+    /// Whether the program may take ten seconds to its failure point.
+    pub(super) fn takes_long(&self) -> bool {
+        matches!(self, Self::KillAt { point, .. } if DELETE_POINTS.contains(point))
+    }
+
+    /// What is to happen at which failure point.
+    pub fn at_point(&self) -> Option<String> {
+        match self {
+            Self::KillAt { point, .. } | Self::KillAtStop { point } => {
+                Some(format!("kill at {point}"))
+            }
+            Self::ErrorsAt { point, .. } => Some(format!("error at {point}")),
+            Self::SlowAt { point, .. } => Some(format!("delay at {point}")),
+            Self::Kill { .. }
+            | Self::KillTwice { .. }
+            | Self::Terminate { .. }
+            | Self::Freeze { .. } => None,
+        }
+    }
+
     /// The failure points to arm, as `PAREDAO_FAILPOINTS` wants them.
     pub fn failpoints(&self) -> Option<String> {
         match self {
             Self::KillAt { point, hit } => Some(format!("{point}=kill@{hit}")),
+            Self::KillAtStop { point } => Some(format!("{point}=kill@1")),
             Self::ErrorsAt { point, from, to } => Some(format!("{point}=error@{from}..{to}")),
             Self::SlowAt { point, delay } => Some(format!("{point}=delay:{}ms", delay.as_millis())),
             Self::Kill { .. }
@@ -209,6 +253,7 @@ impl fmt::Display for Fault {
                 )
             }
             Self::KillAt { point, hit } => write!(f, "kill -9 at {point}, pass {hit}"),
+            Self::KillAtStop { point } => write!(f, "SIGTERM, and kill -9 at {point}"),
             Self::ErrorsAt { point, from, to } => {
                 write!(f, "errors at {point}, passes {from} to {}", to - 1)
             }
@@ -226,6 +271,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::chaos::evidence::step_around;
 
     #[test]
     fn every_failure_point_kills_once_in_each_pass_of_the_deck() {
@@ -243,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn the_short_form_kills_once_at_each_failure_point() {
+        let points: Vec<String> = Fault::at_every_point()
+            .filter_map(|fault| fault.at_point())
+            .collect();
+        let expected = failpoint::NAMES
+            .iter()
+            .map(|name| format!("kill at {name}"));
+        assert_eq!(points, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_seed_deals_the_same_faults_again_and_another_seed_others() {
         let faults = |seed| (0..30).map(|r| Deck::new(seed).deal(r)).collect::<Vec<_>>();
         assert_eq!(faults(1), faults(1));
@@ -251,8 +308,12 @@ mod tests {
 
     #[test]
     fn every_place_that_can_fail_or_be_slow_exists() {
-        for point in FAILING_POINTS.iter().chain(SLOW_POINTS) {
-            assert!(failpoint::NAMES.contains(point), "{point}");
+        let all = [FAILING_POINTS, SLOW_POINTS, DELETE_POINTS].concat();
+        for point in all {
+            assert!(failpoint::NAMES.contains(&point), "{point}");
+        }
+        for point in SLOW_POINTS {
+            assert!(step_around(point).is_some(), "{point} would show nowhere");
         }
     }
 

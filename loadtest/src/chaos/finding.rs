@@ -71,6 +71,11 @@ impl Finding {
         matches!(self, Self::Books(Violation::Doubled { .. }))
     }
 
+    /// Whether this is what a planted panic must lead to.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
     /// Whether this is what a planted loss must lead to.
     pub fn is_loss(&self) -> bool {
         matches!(self, Self::Books(Violation::Lost { .. }))

@@ -4,6 +4,8 @@ mod book;
 mod campaign;
 pub mod command;
 mod copies;
+mod course;
+mod evidence;
 mod fault;
 mod finding;
 mod lateral;
@@ -11,5 +13,6 @@ mod round;
 mod verdict;
 
 pub use campaign::{Campaign, CampaignReport, Plant};
+pub use course::Course;
 pub use fault::{Deck, Fault};
 pub use finding::Finding;

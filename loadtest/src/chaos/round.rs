@@ -19,18 +19,19 @@ use super::campaign::{POLL, Site};
 use super::fault::Fault;
 use super::finding::Finding;
 use super::lateral::SidePoll;
-use super::{copies, verdict};
-use crate::http::Reuse;
+use super::{copies, evidence, verdict};
+use crate::http::{Door, Reuse};
 use crate::process::{ProcessError, Spawned};
 use crate::program::{ProgramError, freeze};
 use crate::schedule::Pace;
+use crate::total::Reader;
 use crate::vote::{Driven, Load, RetryPolicy, VotePlan, drive};
 
 /// Candidates of the campaign's poll.
 pub(super) const CANDIDATES: &[u8] = &[1, 2, 3];
 /// How long a round waits for its failure point.
 const POINT_LIMIT: Duration = Duration::from_secs(6);
-/// How long it waits for one that a checkpoint passes; the program makes one every 10 s.
+/// How long it waits for one that the consumer's checkpoint passes; it makes one every 10 s.
 const CHECKPOINT_LIMIT: Duration = Duration::from_secs(16);
 /// How long it waits for one on the way to a final result: lead, append deadline, tolerance.
 const FINAL_LIMIT: Duration = Duration::from_secs(30);
@@ -40,15 +41,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 const LOAD_LIMIT: Duration = Duration::from_mins(2);
 /// Beyond this, voters are not patient but stuck.
 const SETTLE_LIMIT: Duration = Duration::from_mins(4);
-/// Votes of this round that are sent again after the restart.
-const COPIES: usize = 200;
+/// For how long votes meet an error or a delay.
+const UNDER_FAULT: Duration = Duration::from_secs(1);
+/// Between two looks at a running program.
+const GLANCE: Duration = Duration::from_millis(20);
 
-/// Whether the round's failure point was passed.
+/// Whether what was to happen at the round's failure point did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// It was, or the fault comes from outside.
+    /// The program showed that it did, or the fault comes from outside.
     Yes,
-    /// The program was killed from outside instead.
+    /// It did not show in time.
     No,
 }
 
@@ -129,7 +132,10 @@ impl<'a> Round<'a> {
         ));
         let struck = self.strike(running).await;
         let (mut running, reached) = self.or_stop(struck, &voters)?;
-        sleep(Duration::from_millis(self.dice.random_range(200..700))).await;
+        let afterwards_ms = self
+            .dice
+            .random_range(self.site.measure.afterwards_ms.clone());
+        sleep(Duration::from_millis(afterwards_ms)).await;
         stop.cancel();
         let driven = timeout(SETTLE_LIMIT, voters)
             .await
@@ -213,10 +219,12 @@ impl<'a> Round<'a> {
             Fault::KillAt { .. } if self.fault.needs_a_closing_poll() => {
                 return self.die_while_closing(running).await;
             }
-            Fault::KillAt { point, .. } => return self.die(running, limit_of(point)).await,
+            Fault::KillAt { .. } => return self.die(running, self.limit()).await,
+            Fault::KillAtStop { .. } => return self.die_while_stopping(running).await,
             Fault::ErrorsAt { .. } | Fault::SlowAt { .. } => {
-                sleep(Duration::from_secs(1)).await;
-                return Ok((running, Reached::Yes));
+                sleep(UNDER_FAULT).await;
+                let reached = self.look_for_evidence().await?;
+                return Ok((running, reached));
             }
             Fault::Terminate { after } => {
                 sleep(after).await;
@@ -231,6 +239,40 @@ impl<'a> Round<'a> {
         Ok((self.restart().await?, Reached::Yes))
     }
 
+    /// Waits until the program shows that the error or delay happened.
+    async fn look_for_evidence(&self) -> anyhow::Result<Reached> {
+        let began = Instant::now();
+        while began.elapsed() < POINT_LIMIT {
+            if self.shows_the_fault().await? {
+                return Ok(Reached::Yes);
+            }
+            sleep(GLANCE).await;
+        }
+        Ok(Reached::No)
+    }
+
+    async fn shows_the_fault(&self) -> anyhow::Result<bool> {
+        match self.fault {
+            Fault::ErrorsAt { point, .. } => Ok(evidence::shows_failure(&self.site.said()?, point)),
+            Fault::SlowAt { point, delay } => {
+                let mut reader = Reader::new(Door::principal(self.site.program.metrics));
+                let metrics = reader.fetch("/metrics").await?;
+                let text = String::from_utf8_lossy(&metrics.body);
+                Ok(evidence::shows_delay(&text, point, delay))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// How long the program may take to the round's failure point.
+    fn limit(&self) -> Duration {
+        if self.fault.takes_long() {
+            CHECKPOINT_LIMIT
+        } else {
+            POINT_LIMIT
+        }
+    }
+
     /// Waits until the program has killed itself; kills it when it does not.
     async fn die(
         &mut self,
@@ -238,12 +280,11 @@ impl<'a> Round<'a> {
         limit: Duration,
     ) -> anyhow::Result<(Spawned, Reached)> {
         let reached = match running.wait(limit).await {
+            Ok(status) if was_killed(status) => Reached::Yes,
             Ok(status) => {
-                if !was_killed(status) {
-                    self.findings
-                        .push(Finding::Ended(format!("{status} instead of SIGKILL")));
-                }
-                Reached::Yes
+                self.findings
+                    .push(Finding::Ended(format!("{status} instead of SIGKILL")));
+                Reached::No
             }
             Err(ProcessError::Hangs { .. }) => Reached::No,
             Err(error) => return Err(error.into()),
@@ -260,6 +301,29 @@ impl<'a> Round<'a> {
         let struck = self.die(running, FINAL_LIMIT).await?;
         self.findings.extend(side.check().await?);
         Ok(struck)
+    }
+
+    /// The same while it stops, which makes a checkpoint and deletes the segments that it covers.
+    async fn die_while_stopping(
+        &mut self,
+        mut running: Spawned,
+    ) -> anyhow::Result<(Spawned, Reached)> {
+        timeout(POINT_LIMIT, self.until_a_stop_has_work())
+            .await
+            .context("no vote was applied, or no segment was filled")??;
+        running.signal(Signal::TERM)?;
+        self.die(running, STOP_LIMIT).await
+    }
+
+    /// Waits until votes of this round are applied and fill more than a segment.
+    async fn until_a_stop_has_work(&self) -> anyhow::Result<()> {
+        let mut reader = Reader::new(self.site.program.door(POLL));
+        let before = reader.total().await?.votes;
+        let segments = self.site.program.data_dir.join("log");
+        while reader.total().await?.votes == before || std::fs::read_dir(&segments)?.count() < 2 {
+            sleep(GLANCE).await;
+        }
+        Ok(())
     }
 
     async fn terminate(&mut self, running: &mut Spawned) -> Result<(), ProcessError> {
@@ -281,14 +345,15 @@ impl<'a> Round<'a> {
     async fn send_copies(&mut self, notes: &mut RoundNotes) -> anyhow::Result<Vec<Finding>> {
         let chosen: Vec<usize> = {
             let all: Vec<usize> = (0..notes.kept.len()).collect();
-            all.sample(&mut self.dice, COPIES).copied().collect()
+            let resent = self.site.measure.resent;
+            all.sample(&mut self.dice, resent).copied().collect()
         };
         let volley = copies::Volley {
             vote: self
                 .site
                 .plan()
                 .vote(self.first_index() | copies::VOLLEY_INDEX),
-            copies: self.dice.random_range(2..=50),
+            copies: self.dice.random_range(self.site.measure.volley.clone()),
         };
         let mut findings = copies::resend(self.site, notes, &chosen).await?;
         findings.extend(volley.fire(self.site, notes).await?);
@@ -308,20 +373,6 @@ impl<'a> Round<'a> {
         }
         self.findings.extend(self.site.panics()?);
         Ok(())
-    }
-}
-
-/// A segment is deleted once what it holds was checkpointed.
-fn limit_of(point: &str) -> Duration {
-    let by_checkpoint = [
-        "store.checkpoint.",
-        "log.segment.before_delete",
-        "log.segment.after_delete",
-    ];
-    if by_checkpoint.iter().any(|start| point.starts_with(start)) {
-        CHECKPOINT_LIMIT
-    } else {
-        POINT_LIMIT
     }
 }
 
