@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
-use paredao_domain::{Slug, UnixMillis};
+use paredao_domain::{Incarnation, Slug, UnixMillis};
 
 use crate::config::{PLACE_HEADING, PlaceFlags, ServeFlags};
 use crate::output;
@@ -161,6 +161,32 @@ pub(crate) struct NewEnd {
 pub(crate) enum VoteLogCommand {
     /// Show what waits to be applied
     Status(JsonArg),
+    /// List what was confirmed to voters and is lost
+    ///
+    /// Batches that never came out of the log, and files of the log that are gone. They keep
+    /// results from becoming final until somebody writes them off.
+    Missing(JsonArg),
+    /// Give missing batches up: results can become final without them
+    ///
+    /// They stay in the books as missing. What of them comes after all is applied.
+    WriteOff {
+        /// Who cut them, as `paredao vote-log missing` shows it
+        #[arg(value_parser = incarnation)]
+        incarnation: Incarnation,
+        /// The number of one of them: all that are listed with it are given up
+        number: u64,
+        /// Why, for those who read the books later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Give lost files of the log up: results can become final without them
+    WriteOffSegments {
+        /// The number of one of them: all that are listed with it are given up
+        number: u64,
+        /// Why, for those who read the books later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// What to do with dead letters.
@@ -255,6 +281,14 @@ fn refusal(text: &str) -> String {
     )
 }
 
+fn incarnation(text: &str) -> Result<Incarnation, String> {
+    let number = u64::from_str_radix(text, 16).map(Incarnation);
+    number
+        .ok()
+        .filter(|incarnation| incarnation.to_string() == text)
+        .ok_or_else(|| "write the 16 digits that `paredao vote-log missing` shows".to_owned())
+}
+
 /// A year: longer than anything this program does is asked for.
 const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
@@ -312,6 +346,15 @@ mod tests {
                 line.contains("; see `paredao") && !line.contains("Usage"),
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn an_incarnation_is_read_as_it_is_shown() {
+        let shown = Incarnation(0x0abc).to_string();
+        assert_eq!(incarnation(&shown), Ok(Incarnation(0x0abc)));
+        for other in ["abc", "0x00000000000abc", "+000000000000abc", "ana", ""] {
+            assert!(incarnation(other).is_err(), "{other}");
         }
     }
 

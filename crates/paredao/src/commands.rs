@@ -77,7 +77,7 @@ fn failure(refusal: Refusal) -> anyhow::Error {
 fn task(question: Question) -> Result<(Task, Shape), Misuse> {
     Ok(match question {
         Question::Poll(command) => return poll_task(command),
-        Question::VoteLog(VoteLogCommand::Status(json)) => (Task::VoteLogStatus, shape(json)),
+        Question::VoteLog(command) => vote_log_task(command),
         Question::DeadLetters(command) => dead_letter_task(command),
         Question::Recount(RecountArgs { poll, keys, json }) => {
             let depth = if keys { Depth::Keys } else { Depth::Marks };
@@ -124,6 +124,28 @@ fn new_end(end: &NewEnd) -> Result<End, Misuse> {
     }
 }
 
+fn vote_log_task(command: VoteLogCommand) -> (Task, Shape) {
+    match command {
+        VoteLogCommand::Status(json) => (Task::VoteLogStatus, shape(json)),
+        VoteLogCommand::Missing(json) => (Task::Losses, shape(json)),
+        VoteLogCommand::WriteOff {
+            incarnation,
+            number,
+            reason,
+        } => (
+            Task::WriteOffBatches {
+                incarnation,
+                number,
+                reason,
+            },
+            Shape::Table,
+        ),
+        VoteLogCommand::WriteOffSegments { number, reason } => {
+            (Task::WriteOffSegments { number, reason }, Shape::Table)
+        }
+    }
+}
+
 fn dead_letter_task(command: DeadLettersCommand) -> (Task, Shape) {
     match command {
         DeadLettersCommand::List(json) => (Task::DeadLetters, shape(json)),
@@ -159,6 +181,18 @@ fn needs_process(task: &Task) -> bool {
     matches!(task, Task::Health | Task::LogLevel { .. })
 }
 
+fn refused(error: &anyhow::Error) -> Refusal {
+    let fault = if error.is::<Misuse>() {
+        Fault::Misuse
+    } else {
+        Fault::Failed
+    };
+    Refusal {
+        fault,
+        message: crate::failure::one_line(error),
+    }
+}
+
 async fn from_files(task: Task, config: &Config, mut bar: Bar) -> Result<Reply, Refusal> {
     if needs_process(&task) {
         let folder = config.data_dir.display();
@@ -167,17 +201,10 @@ async fn from_files(task: Task, config: &Config, mut bar: Bar) -> Result<Reply, 
         )));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let files = Files::open(config, absent(&task), Arc::clone(&clock)).map_err(|error| {
-        let fault = if error.is::<Misuse>() {
-            Fault::Misuse
-        } else {
-            Fault::Failed
-        };
-        Refusal {
-            fault,
-            message: crate::failure::one_line(&error),
-        }
-    })?;
+    let files =
+        Files::open(config, absent(&task), Arc::clone(&clock)).map_err(|error| refused(&error))?;
+    let noted = files.note_segments(clock.now()).await;
+    noted.map_err(|error| refused(&error))?;
     let office = Office {
         store: Arc::<paredao_store::EmbeddedStore>::clone(&files.store),
         log: Arc::<paredao_vote_log::EmbeddedLog>::clone(&files.log),

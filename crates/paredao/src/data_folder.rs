@@ -1,4 +1,5 @@
-//! The data folder: made private, used by one process at a time, never by an older release.
+//! The data folder: made private, used by one process at a time, never by an older release, and
+//! never begun anew where something was.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -14,6 +15,8 @@ use crate::failure::Misuse;
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "format";
 const LOCK_FILE: &str = "lock";
+const STORE_FILE: &str = "store.sqlite";
+const LOG_FOLDER: &str = "log";
 
 /// The folder, locked. The lock ends with the value, or with the process however it ends.
 #[derive(Debug)]
@@ -41,21 +44,54 @@ impl DataFolder {
             return Err(refuse(path, "does not exist; `paredao serve` makes it"));
         }
         let lock = lock(path)?;
-        check_format(path)?;
-        Ok(Self {
+        let mark = read_mark(path)?;
+        let folder = Self {
             path: path.to_owned(),
             _lock: lock,
-        })
+        };
+        if mark == Mark::Made || folder.has_log_files() {
+            folder.check_store()?;
+        }
+        Ok(folder)
+    }
+
+    /// Marks the folder as made, once the store is: whoever is killed before begins again.
+    pub(crate) fn mark_as_made(&self) -> Result<(), Misuse> {
+        match read_mark(&self.path)? {
+            Mark::Made => Ok(()),
+            Mark::Absent => {
+                write_format(&self.path).map_err(|error| not_writable(&self.path, &error))
+            }
+        }
+    }
+
+    /// A store that was there and is not any more: another one in its place would know nothing of
+    /// the polls and the votes that were counted.
+    fn check_store(&self) -> Result<(), Misuse> {
+        if self.store().exists() {
+            return Ok(());
+        }
+        Err(refuse(
+            &self.path,
+            format!(
+                "has lost the file {STORE_FILE}, which held polls and votes: put it or a copy \
+                 back; to begin anew, choose another folder"
+            ),
+        ))
+    }
+
+    fn has_log_files(&self) -> bool {
+        fs::read_dir(self.log()).is_ok_and(|mut entries| entries.next().is_some())
     }
 
     /// Where the vote log keeps its segments.
     pub(crate) fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG_FOLDER)
     }
 
     /// Where the store keeps its file.
     pub(crate) fn store(&self) -> PathBuf {
-        self.path.join("store.sqlite")
+        self.path.join(STORE_FILE)
     }
 
     /// Where a recount may put what does not fit in memory.
@@ -136,10 +172,17 @@ fn write_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn check_format(path: &Path) -> Result<(), Misuse> {
+/// Whether somebody finished making the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Made,
+    Absent,
+}
+
+fn read_mark(path: &Path) -> Result<Mark, Misuse> {
     match fs::read_to_string(path.join(FORMAT_FILE)) {
         Ok(text) => match text.trim().parse::<u32>() {
-            Ok(1..=FORMAT) => Ok(()),
+            Ok(1..=FORMAT) => Ok(Mark::Made),
             Ok(found) => Err(refuse(
                 path,
                 format!("was made by a newer version (format {found}, this one reads {FORMAT})"),
@@ -149,9 +192,7 @@ fn check_format(path: &Path) -> Result<(), Misuse> {
                 format!("is damaged: the file {FORMAT_FILE} holds no number"),
             )),
         },
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            write_format(path).map_err(|error| not_writable(path, &error))
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Mark::Absent),
         Err(error) => Err(refuse(
             path,
             format!("cannot be read: {FORMAT_FILE}: {error}"),
@@ -210,6 +251,29 @@ mod tests {
         assert!(says("2\n").ends_with("was made by a newer version (format 2, this one reads 1)"));
         assert!(says("zwei").ends_with("is damaged: the file format holds no number"));
         assert!(says("0").contains("format 0"));
+    }
+
+    #[test]
+    fn a_folder_that_was_used_and_has_no_store_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let open = || DataFolder::open(path, Absent::Make);
+        open().unwrap();
+        // Killed before the store was made: nothing is lost.
+        fs::create_dir(path.join(LOG_FOLDER)).unwrap();
+        open().unwrap();
+        fs::write(path.join(STORE_FILE), "").unwrap();
+        open().unwrap().mark_as_made().unwrap();
+        open().unwrap();
+
+        let lost = "has lost the file store.sqlite";
+        fs::remove_file(path.join(STORE_FILE)).unwrap();
+        assert!(refusal(path, Absent::Make).contains(lost));
+        fs::remove_file(path.join(FORMAT_FILE)).unwrap();
+        open().unwrap();
+        fs::write(path.join(LOG_FOLDER).join("0000000001.segment"), "").unwrap();
+        assert!(refusal(path, Absent::Make).contains(lost));
+        assert!(!path.join(STORE_FILE).exists());
     }
 
     #[test]

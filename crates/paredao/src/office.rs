@@ -4,6 +4,7 @@
 //! found no process and opened the files itself.
 
 mod dead_letters;
+mod losses;
 mod polls;
 mod recount;
 
@@ -80,6 +81,15 @@ impl Office {
             Task::Polls => self.polls().await,
             Task::Poll(slug) => self.poll(&slug).await,
             Task::VoteLogStatus => self.vote_log_status().await,
+            Task::Losses => self.losses().await,
+            Task::WriteOffBatches {
+                incarnation,
+                number,
+                reason,
+            } => self.write_off_batches(incarnation, number, &reason).await,
+            Task::WriteOffSegments { number, reason } => {
+                self.write_off_segments(number, &reason).await
+            }
             Task::DeadLetters => self.dead_letters().await,
             Task::DeadLetter(number) => self.dead_letter(number).await,
             Task::RequeueDeadLetter(number) => self.requeue_dead_letter(number).await,
@@ -94,6 +104,10 @@ impl Office {
 
     async fn vote_log_status(&self) -> Result<Reply, Refusal> {
         let status = self.log.status(LANE).await.map_err(Refusal::failed)?;
+        let losses = self.store.losses().await.map_err(refusal)?;
+        let undecided = losses
+            .iter()
+            .filter(|loss| loss.written_off_because.is_none());
         Ok(Reply::VoteLog(VoteLogReport {
             batches: status.batches,
             votes: status.votes,
@@ -101,6 +115,7 @@ impl Office {
             bytes: status.bytes,
             consumed: status.consumed,
             damaged: status.damaged,
+            losses_undecided: undecided.count() as u64,
         }))
     }
 

@@ -4,10 +4,12 @@
 //! - `stop`: ends everything, in the order in which nothing accepted is lost.
 //! - `signals`: when to stop, and when to stop at once.
 //! - `upkeep`: what has to be done a few times a second.
+//! - `files_watch`: whether the store lives, and which files the log has.
 //! - `demo`, `greeting`, `descriptors`, `listeners`: what their names say.
 
 mod demo;
 mod descriptors;
+mod files_watch;
 mod greeting;
 mod listeners;
 mod signals;

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::control::protocol::{
-    DeadLetterReport, HealthReport, PollReport, PollWord, RecountReport, Reply, Task, VoteLogReport,
+    DeadLetterReport, HealthReport, LossReport, PollReport, PollWord, RecountReport, Reply, Task,
+    VoteLogReport,
 };
 use table::Table;
 
@@ -57,6 +58,7 @@ impl Print {
                 Reply::Poll(poll) => self.poll(poll),
                 Reply::Polls(polls) => list_of_polls(polls),
                 Reply::VoteLog(log) => vote_log(log),
+                Reply::Losses(losses) => list_of_losses(losses),
                 Reply::DeadLetters(letters) => list_of_dead_letters(letters),
                 Reply::DeadLetter(letter) => dead_letter(letter),
                 Reply::Recount(report) => recount(report),
@@ -97,6 +99,7 @@ fn json(reply: &Reply) -> String {
         Reply::Poll(poll) => pretty(poll),
         Reply::Polls(polls) => pretty(polls),
         Reply::VoteLog(log) => pretty(log),
+        Reply::Losses(losses) => pretty(losses),
         Reply::DeadLetters(letters) => pretty(letters),
         Reply::DeadLetter(letter) => pretty(letter),
         Reply::Recount(report) => pretty(report),
@@ -196,14 +199,45 @@ fn finality(poll: &PollReport) -> String {
 
 fn vote_log(log: &VoteLogReport) -> String {
     format!(
-        "waiting   {} votes in {} batches\noldest    {}\nkept      {} bytes, applied batches included\ndamaged   {} regions found since it was opened\nconsumer  {}\n",
+        "waiting   {} votes in {} batches\noldest    {}\nkept      {} bytes, applied batches included\ndamaged   {} regions found since it was opened\nmissing   {}\nconsumer  {}\n",
         log.votes,
         log.batches,
         or_dash(log.oldest.as_deref()),
         log.bytes,
         log.damaged,
+        missing(log.losses_undecided),
         if log.consumed { "at work" } else { "none" },
     )
+}
+
+fn missing(losses: u64) -> String {
+    if losses == 0 {
+        return "nothing that was not written off".to_owned();
+    }
+    format!("{losses} losses wait for a decision: see `paredao vote-log missing`")
+}
+
+fn list_of_losses(losses: &[LossReport]) -> String {
+    if losses.is_empty() {
+        return "nothing is missing\n".to_owned();
+    }
+    let mut table = Table::new([
+        "incarnation",
+        "numbers",
+        "votes",
+        "accepted until",
+        "written off because",
+    ]);
+    for loss in losses {
+        table.row([
+            loss.incarnation.as_deref().unwrap_or("(files of the log)"),
+            &format!("{} to {}", loss.first, loss.last),
+            &loss.votes.map_or("?".to_owned(), |votes| votes.to_string()),
+            &loss.accepted_until,
+            or_dash(loss.written_off_because.as_deref()),
+        ]);
+    }
+    table.text()
 }
 
 fn list_of_dead_letters(letters: &[DeadLetterReport]) -> String {

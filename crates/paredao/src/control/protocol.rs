@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use paredao_domain::{Accounts, PollDraft, Slug, UnixMillis, UtcOffset};
+use paredao_domain::{Accounts, BatchNumber, Incarnation, PollDraft, Slug, UnixMillis, UtcOffset};
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol. Command and process must speak the same.
@@ -41,6 +41,24 @@ pub(crate) enum Task {
     Poll(Slug),
     /// What waits in the vote log.
     VoteLogStatus,
+    /// What was confirmed and is lost.
+    Losses,
+    /// Give missing batches up.
+    WriteOffBatches {
+        /// Who cut them.
+        incarnation: Incarnation,
+        /// The number of one of them.
+        number: BatchNumber,
+        /// Why.
+        reason: String,
+    },
+    /// Give lost files of the vote log up.
+    WriteOffSegments {
+        /// The number of one of them.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
     /// All dead letters.
     DeadLetters,
     /// One dead letter.
@@ -123,6 +141,8 @@ pub(crate) enum Reply {
     Polls(Vec<PollReport>),
     /// The vote log.
     VoteLog(VoteLogReport),
+    /// What was confirmed and is lost.
+    Losses(Vec<LossReport>),
     /// All dead letters, without their bytes.
     DeadLetters(Vec<DeadLetterReport>),
     /// One dead letter, with its bytes.
@@ -264,6 +284,27 @@ pub(crate) struct VoteLogReport {
     pub(crate) consumed: bool,
     /// Damaged regions found since the log was opened.
     pub(crate) damaged: u64,
+    /// Losses that nobody wrote off.
+    pub(crate) losses_undecided: u64,
+}
+
+/// Batches that were confirmed and never came, or files of the vote log that are gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LossReport {
+    /// Who cut the batches; nobody for files.
+    pub(crate) incarnation: Option<String>,
+    /// The first number, of a batch or of a file.
+    pub(crate) first: u64,
+    /// The last one.
+    pub(crate) last: u64,
+    /// Their votes; nobody knows those of a file.
+    pub(crate) votes: Option<u64>,
+    /// When the first of these was accepted at the earliest (RFC 3339); not known of a file.
+    pub(crate) accepted_from: Option<String>,
+    /// When the last of these was accepted at the latest (RFC 3339).
+    pub(crate) accepted_until: String,
+    /// Why it was given up.
+    pub(crate) written_off_because: Option<String>,
 }
 
 /// A dead letter.
@@ -286,7 +327,7 @@ pub(crate) struct DeadLetterReport {
     /// Why it was written off.
     pub(crate) written_off_because: Option<String>,
     /// How many bytes were found.
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
     /// The bytes themselves, in hexadecimal, where one letter is shown.
     pub(crate) body_hex: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use paredao_domain::{EncodedBatch, PollId, UtcOffset};
-use paredao_store::{DeadLetter, DeadLetterId, DeadLetterState};
+use paredao_store::{DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState, Known};
 use tokio::runtime::Handle;
 
 use super::{Office, refusal};
@@ -24,37 +24,64 @@ impl Office {
             .dead_letter(DeadLetterId(number))
             .await
             .map_err(refusal)?;
-        let mut shown = report(&letter, &self.poll_names().await?);
+        let mut shown = report(&letter.head(), &self.poll_names().await?);
         shown.body_hex = Some(hex(&letter.letter.body));
         Ok(Reply::DeadLetter(shown))
     }
 
-    /// Resolved first, so that the batch may be applied when it comes off the log; a letter whose
-    /// append failed stays requeued, and requeuing it again appends it again.
+    /// Marked as requeued before it is sent, so that it waits again if its batch comes out bad
+    /// again. Until its batch is in the ledger a marked letter keeps the result from being final
+    /// and can be requeued again: so an end of the process between the two steps loses nothing.
     pub(super) async fn requeue_dead_letter(&self, number: i64) -> Result<Reply, Refusal> {
         let id = DeadLetterId(number);
         let letter = self.store.dead_letter(id).await.map_err(refusal)?;
-        let batch = EncodedBatch::decode(letter.letter.body.clone()).map_err(|error| {
-            Refusal::failed(format!(
-                "its bytes are no batch ({error}): sending them again cannot help; write it off"
-            ))
-        })?;
-        match letter.state {
-            DeadLetterState::Requeued => {}
-            DeadLetterState::Unresolved | DeadLetterState::WrittenOff(_) => {
-                let resolved = self
-                    .store
-                    .resolve_dead_letter(id, DeadLetterState::Requeued)
-                    .await;
-                resolved.map_err(refusal)?;
-            }
-        }
+        let batch = sendable(&letter)?;
         let name = batch.id();
-        self.append(batch).await?;
+        let place = self.place_of(&batch).await?;
+        if letter.state != DeadLetterState::Requeued {
+            self.resolve(id, DeadLetterState::Requeued).await?;
+        }
+        if place == Place::Ledger {
+            return Ok(Reply::Said(format!(
+                "dead letter {number} (batch {name}) is in the ledger already: its votes are booked"
+            )));
+        }
+        if let Err(refused) = self.append(batch).await {
+            self.put_back(id).await;
+            return Err(refused);
+        }
         tracing::info!(event = "dead_letter_requeued", number, batch = %name);
         Ok(Reply::Said(format!(
             "dead letter {number} (batch {name}) went to the log again"
         )))
+    }
+
+    /// A letter that cannot be put back now is still marked, and can be requeued again as it is.
+    async fn put_back(&self, id: DeadLetterId) {
+        let resolved = self.resolve(id, DeadLetterState::Unresolved).await;
+        if let Err(error) = resolved {
+            tracing::warn!(event = "dead_letter_not_put_back", number = id.0, %error);
+        }
+    }
+
+    async fn resolve(&self, id: DeadLetterId, state: DeadLetterState) -> Result<(), Refusal> {
+        let resolved = self.store.resolve_dead_letter(id, state).await;
+        resolved.map_err(refusal)
+    }
+
+    /// Where the batch of a letter is. Another batch in its place in the ledger stays there.
+    async fn place_of(&self, batch: &EncodedBatch) -> Result<Place, Refusal> {
+        let known = self.store.known(&[batch.id()]).await.map_err(refusal)?;
+        match known.first() {
+            Some((_, Known::Applied { checksum })) if *checksum == batch.checksum() => {
+                Ok(Place::Ledger)
+            }
+            Some((_, Known::Applied { .. })) => Err(Refusal::failed(
+                "the ledger holds another batch of the same name: sending this one again cannot \
+                 help; write it off",
+            )),
+            Some((_, Known::DeadLettered)) | None => Ok(Place::Letters),
+        }
     }
 
     /// The log may write and sync on the calling thread, which must not be one that serves.
@@ -80,10 +107,7 @@ impl Office {
             ));
         }
         let state = DeadLetterState::WrittenOff(reason.clone());
-        self.store
-            .resolve_dead_letter(DeadLetterId(number), state)
-            .await
-            .map_err(refusal)?;
+        self.resolve(DeadLetterId(number), state).await?;
         tracing::warn!(event = "dead_letter_written_off", number, reason);
         Ok(Reply::Said(format!(
             "dead letter {number} is written off: its votes will not be counted"
@@ -99,8 +123,33 @@ impl Office {
     }
 }
 
-fn report(letter: &DeadLetter, names: &[(PollId, String)]) -> DeadLetterReport {
-    let envelope = letter.letter.envelope;
+/// Where the batch of a letter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the ledger: its votes are booked.
+    Ledger,
+    /// Only among the dead letters.
+    Letters,
+}
+
+/// The batch of a letter, if the log can deliver it and the letter is found again by its name.
+fn sendable(letter: &DeadLetter) -> Result<EncodedBatch, Refusal> {
+    let cannot_help = |why: &dyn std::fmt::Display| {
+        Refusal::failed(format!("{why}: sending it again cannot help; write it off"))
+    };
+    let batch = EncodedBatch::decode(letter.letter.body.clone())
+        .map_err(|error| cannot_help(&format_args!("its bytes are no batch ({error})")))?;
+    match letter.letter.envelope {
+        Some(envelope) if envelope.id == batch.id() => Ok(batch),
+        Some(_) => Err(cannot_help(
+            &"the envelope and the batch name different batches",
+        )),
+        None => Err(cannot_help(&"it came without an envelope")),
+    }
+}
+
+fn report(letter: &DeadLetterHead, names: &[(PollId, String)]) -> DeadLetterReport {
+    let envelope = letter.envelope;
     let name = |id: PollId| {
         let known = names.iter().find(|(known, _)| *known == id);
         known.map_or_else(
@@ -118,11 +167,11 @@ fn report(letter: &DeadLetter, names: &[(PollId, String)]) -> DeadLetterReport {
         at: letter.at.rfc3339(UtcOffset::BRASILIA),
         batch: envelope.map(|envelope| envelope.id.to_string()),
         poll: envelope.map(|envelope| name(envelope.poll)),
-        votes: letter.letter.votes,
-        reason: letter.letter.reason.clone(),
+        votes: letter.votes,
+        reason: letter.reason.clone(),
         state,
         written_off_because,
-        bytes: letter.letter.body.len(),
+        bytes: letter.bytes,
         body_hex: None,
     }
 }

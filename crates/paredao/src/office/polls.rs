@@ -195,8 +195,17 @@ fn words(hurdle: &FinalityHurdle) -> String {
         FinalityHurdle::DeadLetters(count) => {
             format!("{count} dead letters wait for a decision: see `paredao dead-letters list`")
         }
-        FinalityHurdle::Missing(votes) => {
-            format!("{votes} votes were confirmed and never came: find them, or the result stays partial")
-        }
+        FinalityHurdle::Requeued(count) => format!(
+            "{count} requeued dead letters have not come through yet: if that lasts, requeue them \
+             again, or write them off"
+        ),
+        FinalityHurdle::Missing(votes) => format!(
+            "{votes} votes were confirmed and never came: see `paredao vote-log missing`; find \
+             them, or write them off"
+        ),
+        FinalityHurdle::SegmentsLost(files) => format!(
+            "{files} files of the vote log are lost, and nobody knows which votes with them: see \
+             `paredao vote-log missing`; write them off when nothing brings them back"
+        ),
     }
 }

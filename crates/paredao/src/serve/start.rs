@@ -1,5 +1,6 @@
 //! Opens everything, in the order in which one needs the other, then lets voters in.
 
+use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::demo;
+use super::files_watch::FilesWatch;
 use super::listeners::{self, Addresses, Listeners, reachable};
 use super::upkeep::Upkeep;
 use crate::clock::SystemClock;
@@ -144,7 +146,9 @@ impl Opened {
             levels,
             &health,
         );
+        let watch = FilesWatch::new(&backend.files, Arc::clone(&backend.clock), &health);
         let mut tasks = Tasks::default();
+        tasks.running.spawn(watch.run(tasks.helpers_stop.clone()));
         tasks.begin(&health, servers, upkeep, api.refresher(), control, office);
         let Backend {
             files,
@@ -189,12 +193,13 @@ fn not_opened(error: StoreError, store_file: &Path) -> anyhow::Error {
 async fn open_backend(config: &Config) -> anyhow::Result<Backend> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let files = open_files(config.clone(), Arc::clone(&clock)).await?;
+    files.note_segments(clock.now()).await?;
     let log: Arc<dyn VoteLog> = Arc::<EmbeddedLog>::clone(&files.log);
     let store: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&files.store);
     let intake = Intake::start(
         Arc::clone(&log),
         Arc::clone(&clock),
-        incarnation()?,
+        Box::new(|| incarnation().map_err(io::Error::other)),
         intake_options(config),
     )?;
     let consumer = Consumer::start(

@@ -120,6 +120,45 @@ fn a_store_of_a_newer_version_is_refused() {
 }
 
 #[test]
+fn a_folder_that_lost_its_store_is_refused_and_not_begun_anew() {
+    let home = Home::new();
+    home.serve(&["--demo"]).stop();
+    let store = home.data().join("store.sqlite");
+    let copy = fs::read(&store).unwrap();
+    fs::remove_file(&store).unwrap();
+    let expected = "paredao: data_dir: ./paredao-data has lost the file store.sqlite, which held \
+                    polls and votes: put it or a copy back; to begin anew, choose another folder";
+    assert_eq!(serve(&home).refusal(), expected);
+    assert_eq!(home.run(&["poll", "list"]).refusal(), expected);
+    assert!(!store.exists());
+
+    fs::write(&store, "").unwrap();
+    let done = serve(&home);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let line = done.stderr.trim_end();
+    assert!(
+        line.contains("store.sqlite is empty") && line.lines().count() == 1,
+        "{line}"
+    );
+    assert_eq!(fs::metadata(&store).unwrap().len(), 0);
+
+    fs::write(&store, copy).unwrap();
+    home.serve(&["--demo"]).stop();
+}
+
+#[test]
+fn a_start_that_was_killed_before_the_store_was_made_can_be_made_again() {
+    let home = Home::new();
+    fs::create_dir(home.data()).unwrap();
+    for half in ["store.sqlite.new", "store.sqlite.new-journal", "lock"] {
+        fs::write(home.data().join(half), "half").unwrap();
+    }
+    home.serve(&["--demo"]).stop();
+    assert!(!home.data().join("store.sqlite.new").exists());
+    home.serve(&["--demo"]).stop();
+}
+
+#[test]
 fn commands_make_no_folder_except_the_one_that_creates_a_poll() {
     let home = Home::new();
     let line = home.run(&["poll", "list"]);

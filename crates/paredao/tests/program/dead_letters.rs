@@ -10,6 +10,8 @@ use crate::support::{Home, Program, eventually};
 
 /// Headers of the segment and of its first record, then the header of the batch: inside its votes.
 const FIRST_VOTE: u64 = 64 + 64 + 50;
+/// Behind a batch of one vote and its checksum.
+const SECOND_RECORD: u64 = FIRST_VOTE + 16 + 4;
 const QUICK: &[&str] = &[
     "--demo",
     "--refresh-ms",
@@ -32,7 +34,7 @@ fn leave_in_the_log(home: &Home, votes: usize) {
     program.kill();
 }
 
-fn flip_a_bit_of_the_first_vote(home: &Home) {
+fn flip_a_bit_of_the_log(home: &Home, at: u64) {
     let mut segments: Vec<_> = fs::read_dir(home.data().join("log"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -44,8 +46,8 @@ fn flip_a_bit_of_the_first_vote(home: &Home) {
         .open(&segments[0])
         .unwrap();
     let mut byte = [0];
-    file.read_exact_at(&mut byte, FIRST_VOTE).unwrap();
-    file.write_all_at(&[byte[0] ^ 0x10], FIRST_VOTE).unwrap();
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
 }
 
 fn letters(home: &Home) -> Vec<Value> {
@@ -59,7 +61,7 @@ fn letters(home: &Home) -> Vec<Value> {
 fn a_damaged_batch_is_set_aside_named_and_written_off_before_the_result_is_final() {
     let home = Home::new();
     leave_in_the_log(&home, 3);
-    flip_a_bit_of_the_first_vote(&home);
+    flip_a_bit_of_the_log(&home, FIRST_VOTE);
     let program = home.serve(QUICK);
     let total = program.settled(3);
     assert_eq!(
@@ -149,11 +151,156 @@ fn a_batch_of_a_poll_that_was_put_right_is_sent_again_and_counted_once() {
 }
 
 fn rename_poll(home: &Home, from: u32, to: u32) {
+    tamper(
+        home,
+        &format!("UPDATE poll SET id = {to} WHERE id = {from}"),
+    );
+}
+
+/// Changes one row of the store.
+fn tamper(home: &Home, sql: &str) {
     let store = rusqlite::Connection::open(home.data().join("store.sqlite")).unwrap();
-    let changed = store
-        .execute("UPDATE poll SET id = ?2 WHERE id = ?1", [from, to])
-        .unwrap();
-    assert_eq!(changed, 1);
+    assert_eq!(store.execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+/// A process whose second append is to go wrong: the first is the barrier's. Its poll is closed,
+/// and everything of it came through but one vote in a dead letter, of which the cause was put
+/// right. Returns the number of the letter too.
+fn closed_but_for_a_letter(home: &Home, second_append: &str) -> (Program, String) {
+    leave_in_the_log(home, 1);
+    rename_poll(home, 1, 101);
+    let mut command = home.command();
+    let point = format!("log.append.before_write={second_append}@2");
+    command.env("PAREDAO_FAILPOINTS", point);
+    let program = Program::start(home, command, QUICK);
+    eventually("it is a dead letter", || letters(home).len() == 1);
+    rename_poll(home, 101, 1);
+    home.good(&["poll", "close", "demo"]);
+    eventually("only the letter is in the way", || {
+        not_final_because(home)
+            == ["1 dead letters wait for a decision: see `paredao dead-letters list`"]
+    });
+    (program, letters(home)[0]["number"].to_string())
+}
+
+fn not_final_because(home: &Home) -> Vec<String> {
+    let report = home.json(&["poll", "show", "demo"]);
+    let reasons = report["not_final_because"].as_array().unwrap();
+    let text = |reason: &Value| reason.as_str().unwrap().to_owned();
+    reasons.iter().map(text).collect()
+}
+
+fn assert_final_with_one_vote(home: &Home) {
+    eventually("the result is final", || {
+        home.json(&["poll", "show", "demo"])["state"] == "final"
+    });
+    let report = home.json(&["poll", "show", "demo"]);
+    let accounts = &report["accounts"];
+    assert_eq!(
+        (&report["total"], &accounts["counted"], &accounts["late"]),
+        (&1.into(), &1.into(), &0.into()),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn a_letter_requeued_after_the_end_is_counted_before_the_result_is_final() {
+    let home = Home::new();
+    let (program, number) = closed_but_for_a_letter(&home, "delay:2s");
+    // Many looks at the poll are taken between the decision and the append.
+    home.good(&["dead-letters", "requeue", &number]);
+    assert_final_with_one_vote(&home);
+    let said = home.good(&["dead-letters", "requeue", &number]);
+    assert!(said.contains("is in the ledger already"), "{said}");
+    program.stop();
+    home.good(&["recount", "--keys"]);
+}
+
+#[test]
+fn a_letter_that_could_not_be_sent_waits_on_and_can_be_requeued_again() {
+    let home = Home::new();
+    let (program, number) = closed_but_for_a_letter(&home, "error");
+    let failed = home.run(&["dead-letters", "requeue", &number]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("requeue it again"), "{failed:?}");
+    assert_eq!(letters(&home)[0]["state"], "unresolved");
+
+    // As a kill between the decision and the append leaves it.
+    tamper(&home, "UPDATE dead_letter SET state = 'requeued'");
+    eventually("it is still in the way", || {
+        not_final_because(&home)
+            .iter()
+            .any(|reason| reason.starts_with("1 requeued dead letters have not come through"))
+    });
+    home.good(&["dead-letters", "requeue", &number]);
+    assert_final_with_one_vote(&home);
+    program.stop();
+}
+
+#[test]
+fn a_letter_of_another_batch_than_its_envelope_names_is_not_sent_again() {
+    let home = Home::new();
+    let (program, number) = closed_but_for_a_letter(&home, "delay:1us");
+    tamper(
+        &home,
+        "UPDATE dead_letter SET envelope = replace(envelope, '\"number\":1}', '\"number\":2}')",
+    );
+    let refused = home.run(&["dead-letters", "requeue", &number]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let why = "the envelope and the batch name different batches";
+    assert!(refused.stderr.contains(why), "{refused:?}");
+    assert_eq!(letters(&home)[0]["state"], "unresolved");
+    program.stop();
+}
+
+#[test]
+fn a_batch_of_which_not_even_the_name_is_left_is_missing_until_somebody_gives_it_up() {
+    let home = Home::new();
+    leave_in_the_log(&home, 3);
+    flip_a_bit_of_the_log(&home, SECOND_RECORD);
+    let program = home.serve(QUICK);
+    assert_eq!(program.settled(3)["total"], 2);
+    let number = letters(&home)[0]["number"].to_string();
+    home.good(&[
+        "dead-letters",
+        "write-off",
+        &number,
+        "--reason",
+        "unreadable",
+    ]);
+    home.good(&["poll", "close", "demo"]);
+    eventually("the missing vote keeps the result from being final", || {
+        let reasons = not_final_because(&home);
+        reasons.len() == 1 && reasons[0].starts_with("1 votes were confirmed and never came")
+    });
+
+    let missing = home.json(&["vote-log", "missing"]);
+    let gap = &missing[0];
+    assert_eq!(
+        (&gap["first"], &gap["last"], &gap["votes"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    let incarnation = gap["incarnation"].as_str().unwrap();
+    let write_off = |incarnation, number| {
+        let reason = ["--reason", "disk of 20/11"];
+        home.run(&[&["vote-log", "write-off", incarnation, number], &reason[..]].concat())
+    };
+    assert!(
+        write_off("ana", "2")
+            .refusal()
+            .contains("write the 16 digits")
+    );
+    let other = write_off(incarnation, "3");
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(other.stderr.contains("is not missing"), "{other:?}");
+    assert_eq!(write_off(incarnation, "2").code, Some(0));
+    eventually("the result is final", || {
+        home.json(&["poll", "show", "demo"])["state"] == "final"
+    });
+    let missing = home.json(&["vote-log", "missing"]);
+    assert_eq!(missing[0]["written_off_because"], "disk of 20/11");
+    assert_eq!(program.settled(3)["contas"]["perdidos"], 1, "still told");
+    program.stop();
 }
 
 #[test]

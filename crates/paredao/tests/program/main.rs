@@ -20,4 +20,5 @@ mod polls;
 mod recounts;
 mod settings;
 mod stopping;
+mod store;
 mod support;

@@ -8,9 +8,9 @@ use paredao_domain::{
     BatchId, Lane, LedgerEntry, Poll, PollDraft, PollId, Position, ReceiptSecret, Slug, UnixMillis,
 };
 use paredao_store::{
-    Application, ApplyError, DeadLetter, DeadLetterId, DeadLetterState, EmbeddedStore, Fate, Fence,
-    FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
-    StoreError,
+    Application, ApplyError, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState,
+    EmbeddedStore, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, Loss, LossName,
+    OwnerId, PollChange, Snapshot, Store, StoreError,
 };
 
 /// The real store, as the API sees it.
@@ -110,7 +110,7 @@ impl Store for MoodyStore {
         self.there()?.fate(batch, position).await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn dead_letters(&self) -> Result<Vec<DeadLetterHead>, StoreError> {
         self.there()?.dead_letters().await
     }
 
@@ -124,6 +124,19 @@ impl Store for MoodyStore {
         state: DeadLetterState,
     ) -> Result<(), StoreError> {
         self.there()?.resolve_dead_letter(id, state).await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.there()?.losses().await
+    }
+
+    async fn write_off_loss(
+        &self,
+        name: LossName,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Result<Loss, StoreError> {
+        self.there()?.write_off_loss(name, reason, now).await
     }
 
     async fn checkpoint(&self) -> Result<(), StoreError> {

@@ -1,0 +1,75 @@
+//! Watches over the files while they are served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paredao_domain::Clock;
+use paredao_store::EmbeddedStore;
+use paredao_telemetry::health::{Component, Health};
+use paredao_vote_log::{EmbeddedLog, VoteLog as _};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::files::Files;
+use crate::office::LANE;
+
+/// How long the store may not know that the log has begun another file: if the file went within
+/// that time, it would not be missed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Tells the process when the store has died, and the store which files the log has.
+pub(super) struct FilesWatch {
+    store: Arc<EmbeddedStore>,
+    log: Arc<EmbeddedLog>,
+    clock: Arc<dyn Clock>,
+    component: Component,
+    /// The newest file that the store knows of.
+    noted: u64,
+}
+
+impl FilesWatch {
+    /// Registers the store as a part of the process.
+    pub(super) fn new(files: &Files, clock: Arc<dyn Clock>, health: &Health) -> Self {
+        let component = health.register("store");
+        component.ready();
+        Self {
+            store: Arc::clone(&files.store),
+            log: Arc::clone(&files.log),
+            clock,
+            component,
+            noted: 0,
+        }
+    }
+
+    /// Watches until `stop`, or until the store is dead: then its component is dropped, which ends
+    /// the process.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let store = Arc::clone(&self.store);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = store.died() => break,
+                _ = ticks.tick() => self.note_newest_segment().await,
+            }
+        }
+        drop(self.component);
+    }
+
+    async fn note_newest_segment(&mut self) {
+        let status = self.log.status(LANE).await;
+        let segments = status.ok().and_then(|status| status.segments);
+        let Some(newest) = segments.map(|segments| *segments.end()) else {
+            return;
+        };
+        if newest <= self.noted {
+            return;
+        }
+        let noted = self.store.note_log_segment(newest, None, self.clock.now());
+        match noted.await {
+            Ok(()) => self.noted = newest,
+            Err(error) => tracing::warn!(event = "log_segment_not_noted", %error),
+        }
+    }
+}
