@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use paredao_domain::{
-    BatchHeader, BatchId, BatchKind, BatchNumber, EncodedBatch, Incarnation, Lane, Mode, Poll,
-    PollId, PollState, UnixMillis,
+    BatchHeader, BatchId, BatchKind, BatchNumber, BootMillis, Clock, EncodedBatch, Incarnation,
+    Lane, Mode, Poll, PollId, PollState, UnixMillis,
 };
 use paredao_store::{ApplyError, Fence, FinalityHurdle, Store};
 use paredao_vote_log::{AppendError, VoteLog};
 
 /// A barrier that has not come through after this long is sent again…
-const BARRIER_AGAIN_MS: i64 = 10_000;
+const BARRIER_AGAIN_MS: u64 = 10_000;
 /// …and by a consumer that does not own the lane, and so cannot know, after this long.
-const BARRIER_AGAIN_STANDBY_MS: i64 = 60_000;
+const BARRIER_AGAIN_STANDBY_MS: u64 = 60_000;
 
 /// How a poll is closed.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,17 @@ pub struct Closing {
     confirmed: BatchNumber,
     /// A barrier that could not be appended: it is tried again with the same bytes.
     frozen: Option<EncodedBatch>,
-    sent: HashMap<PollId, UnixMillis>,
+    /// Since when this process has seen each poll closed. The wall clock alone may have stepped
+    /// forward, and what is final stays final.
+    closed_since: HashMap<PollId, BootMillis>,
+    sent: HashMap<PollId, BootMillis>,
+}
+
+/// One reading of the clock.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    now: UnixMillis,
+    boot: BootMillis,
 }
 
 impl Closing {
@@ -56,6 +66,7 @@ impl Closing {
             last_number: 0,
             confirmed: 0,
             frozen: None,
+            closed_since: HashMap::new(),
             sent: HashMap::new(),
         }
     }
@@ -66,37 +77,55 @@ impl Closing {
     pub async fn tend(
         &mut self,
         fence: Option<&Fence>,
-        now: UnixMillis,
+        clock: &dyn Clock,
     ) -> Result<HashMap<PollId, Vec<FinalityHurdle>>, ApplyError> {
+        let reading = Reading {
+            now: clock.now(),
+            boot: clock.boot(),
+        };
         let mut hurdles = HashMap::new();
         for poll in self.store.polls().await? {
-            if poll.state(now) == PollState::Closed && self.is_settled(&poll, now) {
-                let left = self.tend_poll(&poll, fence, now).await?;
-                if !left.is_empty() {
-                    hurdles.insert(poll.id, left);
-                }
+            if poll.state(reading.now) != PollState::Closed {
+                self.closed_since.remove(&poll.id);
+                continue;
+            }
+            let left = if self.is_settled(&poll, reading) {
+                self.tend_poll(&poll, fence, reading).await?
+            } else {
+                vec![FinalityHurdle::Barrier]
+            };
+            if !left.is_empty() {
+                hurdles.insert(poll.id, left);
             }
         }
         Ok(hurdles)
     }
 
-    fn is_settled(&self, poll: &Poll, now: UnixMillis) -> bool {
-        poll.closes_at
-            .is_some_and(|closes| now >= closes.plus(self.options.settle_ms))
+    /// Whether nobody can be told any more that a vote for this poll succeeded, by either clock.
+    fn is_settled(&mut self, poll: &Poll, reading: Reading) -> bool {
+        let closed_since = self.closed_since.entry(poll.id).or_insert(reading.boot);
+        let settle_ms = self.options.settle_ms;
+        let is_over = |closes: UnixMillis| reading.now >= closes.plus(settle_ms);
+        let seen_closed_ms = reading.boot.since(*closed_since);
+        seen_closed_ms >= settle_ms.cast_unsigned() && poll.closes_at.is_some_and(is_over)
     }
 
     async fn tend_poll(
         &mut self,
         poll: &Poll,
         fence: Option<&Fence>,
-        now: UnixMillis,
+        reading: Reading,
     ) -> Result<Vec<FinalityHurdle>, ApplyError> {
         let (hurdles, again_ms) = match fence {
-            Some(fence) => (self.finalize(fence, poll.id, now).await?, BARRIER_AGAIN_MS),
+            Some(fence) => (
+                self.finalize(fence, poll.id, reading.now).await?,
+                BARRIER_AGAIN_MS,
+            ),
             None => (vec![FinalityHurdle::Barrier], BARRIER_AGAIN_STANDBY_MS),
         };
-        if hurdles.contains(&FinalityHurdle::Barrier) && self.is_due(poll.id, now, again_ms) {
-            self.send_barrier(poll.id, now).await;
+        let is_due = self.is_due(poll.id, reading.boot, again_ms);
+        if hurdles.contains(&FinalityHurdle::Barrier) && is_due {
+            self.send_barrier(poll.id, reading).await;
         }
         if hurdles.is_empty() {
             self.sent.remove(&poll.id);
@@ -119,21 +148,21 @@ impl Closing {
         result
     }
 
-    fn is_due(&self, poll: PollId, now: UnixMillis, again_ms: i64) -> bool {
+    fn is_due(&self, poll: PollId, boot: BootMillis, again_ms: u64) -> bool {
         self.sent
             .get(&poll)
-            .is_none_or(|sent| now.since(*sent).abs() >= again_ms)
+            .is_none_or(|sent| boot.since(*sent) >= again_ms)
     }
 
-    async fn send_barrier(&mut self, poll: PollId, now: UnixMillis) {
+    async fn send_barrier(&mut self, poll: PollId, reading: Reading) {
         let barrier = match self.frozen.take() {
             Some(frozen) => frozen,
-            None => self.barrier(poll, now),
+            None => self.barrier(poll, reading.now),
         };
         match self.append(&barrier).await {
             Ok(()) => {
                 self.confirmed = barrier.id().number;
-                self.sent.insert(barrier.header().poll, now);
+                self.sent.insert(barrier.header().poll, reading.boot);
             }
             Err(error) => {
                 tracing::warn!(event = "barrier_not_appended", poll = %poll, %error);
@@ -217,28 +246,33 @@ mod tests {
     }
 
     impl Office {
-        /// One poll that has been closed.
+        /// One poll that has just been seen to be closed.
         async fn new() -> Self {
             let rig = Rig::new().await;
             let log = Arc::new(Drawer::default());
             let slug = "paredao".parse().unwrap();
             let close = PollChange::Close { lead_ms: LEAD_MS };
             let poll = rig.store.change_poll(&slug, close, OPENS.start()).await;
-            let closing = Closing::new(
-                Arc::clone(&log) as Arc<dyn VoteLog>,
+            let mut office = Self {
+                ends: poll.unwrap().closes_at.unwrap(),
+                closing: Self::closing(&rig, &log),
+                rig,
+                log,
+            };
+            assert_eq!(office.tend(None, 0).await, [FinalityHurdle::Barrier]);
+            office
+        }
+
+        fn closing(rig: &Rig, log: &Arc<Drawer>) -> Closing {
+            Closing::new(
+                Arc::clone(log) as Arc<dyn VoteLog>,
                 rig.store(),
                 Incarnation(0xc105e),
                 Lane(0),
                 ClosingOptions {
                     settle_ms: SETTLE_MS,
                 },
-            );
-            Self {
-                ends: poll.unwrap().closes_at.unwrap(),
-                rig,
-                log,
-                closing,
-            }
+            )
         }
 
         async fn owner(&self) -> LaneOwner {
@@ -249,7 +283,12 @@ mod tests {
 
         /// Looks after the polls so long after their end.
         async fn tend(&mut self, fence: Option<&Fence>, after_ms: i64) -> Vec<FinalityHurdle> {
-            let hurdles = self.closing.tend(fence, self.ends.plus(after_ms)).await;
+            self.rig.clock.set(self.ends.plus(after_ms));
+            self.tend_now(fence).await
+        }
+
+        async fn tend_now(&mut self, fence: Option<&Fence>) -> Vec<FinalityHurdle> {
+            let hurdles = self.closing.tend(fence, &*self.rig.clock).await;
             hurdles.unwrap().remove(&POLL).unwrap_or_default()
         }
 
@@ -279,6 +318,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_wall_clock_that_is_an_hour_ahead_for_a_moment_settles_nothing() {
+        let mut office = Office::new().await;
+        let before = |office: &Office, ms: i64| office.rig.clock.set(office.ends.plus(-ms));
+        before(&office, 60_000);
+        office.tend_now(None).await;
+        for leap in 0..3 {
+            office.rig.clock.step(office.ends.plus(3_600_000));
+            let hurdles = office.tend_now(None).await;
+            assert_eq!(hurdles, [FinalityHurdle::Barrier], "it looks closed");
+            before(&office, 50_000 - leap * SETTLE_MS);
+            assert_eq!(office.tend_now(None).await, [], "and is open");
+        }
+        assert_eq!(office.barriers(), 0);
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_poll_must_have_been_seen_closed_as_long_as_before() {
+        const LATER_MS: i64 = 3_600_000;
+        let mut office = Office::new().await;
+        office.closing = Office::closing(&office.rig, &office.log);
+        for (after_ms, barriers) in [(0, 0), (SETTLE_MS - 1, 0), (SETTLE_MS, 1)] {
+            office.tend(None, LATER_MS + after_ms).await;
+            assert_eq!(office.barriers(), barriers, "after {after_ms} ms");
+        }
+    }
+
+    #[tokio::test]
     async fn the_result_is_final_when_the_barrier_has_come_off_the_lane() {
         let mut office = Office::new().await;
         let mut owner = office.owner().await;
@@ -298,7 +364,8 @@ mod tests {
     async fn a_barrier_that_does_not_come_through_is_sent_again_after_a_while() {
         let mut office = Office::new().await;
         let owner = office.owner().await;
-        for (after_ms, barriers) in [(0, 1), (BARRIER_AGAIN_MS - 1, 1), (BARRIER_AGAIN_MS, 2)] {
+        let again_ms = BARRIER_AGAIN_MS.cast_signed();
+        for (after_ms, barriers) in [(0, 1), (again_ms - 1, 1), (again_ms, 2)] {
             office.tend(Some(owner.fence()), SETTLE_MS + after_ms).await;
             assert_eq!(office.barriers(), barriers, "after {after_ms} ms");
         }
@@ -315,11 +382,8 @@ mod tests {
     #[tokio::test]
     async fn a_consumer_that_does_not_own_the_lane_sends_barriers_seldom() {
         let mut office = Office::new().await;
-        for (after_ms, barriers) in [
-            (0, 1),
-            (BARRIER_AGAIN_STANDBY_MS - 1, 1),
-            (BARRIER_AGAIN_STANDBY_MS, 2),
-        ] {
+        let again_ms = BARRIER_AGAIN_STANDBY_MS.cast_signed();
+        for (after_ms, barriers) in [(0, 1), (again_ms - 1, 1), (again_ms, 2)] {
             office.tend(None, SETTLE_MS + after_ms).await;
             assert_eq!(office.barriers(), barriers, "after {after_ms} ms");
         }
@@ -343,8 +407,9 @@ mod tests {
         let mut office = Office::new().await;
         let fenced = office.owner().await;
         let _heir = office.owner().await;
-        let now = office.ends.plus(SETTLE_MS);
-        let result = office.closing.tend(Some(fenced.fence()), now).await;
+        office.rig.clock.set(office.ends.plus(SETTLE_MS));
+        let clock = &*office.rig.clock;
+        let result = office.closing.tend(Some(fenced.fence()), clock).await;
         assert!(matches!(result, Err(ApplyError::Fenced)));
         assert_eq!(office.barriers(), 0);
     }

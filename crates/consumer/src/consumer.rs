@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use paredao_domain::{Account, Accounts, Clock, Incarnation, Lane, LedgerEntry, PollId};
-use paredao_store::{ApplyError, FinalityHurdle, OwnerId, Store, StoreError};
-use paredao_telemetry::failpoint;
-use paredao_telemetry::metrics::{self, metrics};
+use paredao_domain::{Clock, Incarnation, Lane, PollId};
+use paredao_store::{ApplyError, FinalityHurdle, OwnerId, Store};
+use paredao_telemetry::metrics::metrics;
 use paredao_vote_log::{Delivery, LogError, Subscription, VoteLog};
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::closing::{Closing, ClosingOptions};
-use crate::owner::{LaneOwner, OwnerError, Prepared};
+use crate::closing::ClosingOptions;
+use crate::driver::{Driver, DriverOptions, Ended};
+use crate::window::Window;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -109,23 +109,25 @@ impl Consumer {
             .build()?;
         let status = Arc::new(Mutex::new(ConsumerStatus::default()));
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-        let closing = Closing::new(
+        let driver = Driver::new(
             Arc::clone(&log),
             Arc::clone(&store),
+            clock,
+            owner,
             incarnation,
-            options.lane,
-            options.closing,
+            DriverOptions {
+                lane: options.lane,
+                bad_batches_max: options.bad_batches_max,
+                closing: options.closing,
+            },
         );
-        let mut driver = Driver {
+        let mut worker = Worker {
             log,
             store,
-            clock,
-            owner_id: owner,
+            driver,
             options,
-            closing,
-            status: Arc::clone(&status),
+            board: Board(Arc::clone(&status)),
             stop: stop.clone(),
-            bad_in_a_row: 0,
             quiet_ticks: 0,
             progressed: false,
             last_apply: None,
@@ -137,7 +139,7 @@ impl Consumer {
             .name("consumer".to_owned())
             .spawn(move || {
                 let _end = end;
-                runtime.block_on(driver.run());
+                runtime.block_on(worker.run());
             })?;
         Ok(Self {
             status,
@@ -169,78 +171,32 @@ impl Consumer {
     }
 }
 
-/// Why a subscription's loop ended.
-enum Ended {
-    /// Everything is applied and the consumer was told to stop.
-    Drained,
-    /// Another consumer owns the lane: a new subscription may bring it back.
-    Fenced,
-    /// The log went away.
-    Log(LogError),
-    /// Going on would make things worse.
-    Failed(String),
-}
+/// Where the consumer's thread shows what it is doing.
+struct Board(Arc<Mutex<ConsumerStatus>>);
 
-struct Driver {
-    log: Arc<dyn VoteLog>,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    owner_id: OwnerId,
-    options: ConsumerOptions,
-    closing: Closing,
-    status: Arc<Mutex<ConsumerStatus>>,
-    stop: CancellationToken,
-    bad_in_a_row: usize,
-    /// Ticks without a delivery since it was told to stop.
-    quiet_ticks: u32,
-    /// Whether something was acknowledged since the log was subscribed to.
-    progressed: bool,
-    last_apply: Option<Instant>,
-    last_checkpoint: Instant,
-    applied_since_checkpoint: bool,
-}
-
-impl Driver {
-    async fn run(&mut self) {
-        let mut pause = PAUSE_MIN;
-        loop {
-            let ended = match self.log.subscribe(self.options.lane).await {
-                Ok(mut subscription) => {
-                    self.log_is_back();
-                    self.serve(subscription.as_mut()).await
-                }
-                Err(error) => Ended::Log(error),
-            };
-            metrics().lane_owned.set(0);
-            match ended {
-                Ended::Drained => return self.set_state(ConsumerState::Stopped),
-                Ended::Failed(reason) => return self.fail(reason),
-                Ended::Fenced => {
-                    metrics().fenced.inc();
-                    tracing::warn!(event = "fenced", "another consumer owns the lane");
-                    self.set_state(ConsumerState::Waiting);
-                }
-                Ended::Log(error @ LogError::Newer { .. }) => return self.fail(error.to_string()),
-                Ended::Log(_) if self.stop.is_cancelled() => {
-                    return self.set_state(ConsumerState::Stopped);
-                }
-                Ended::Log(error) => {
-                    tracing::error!(event = "log_away", %error);
-                    self.set_state(ConsumerState::LogAway);
-                }
-            }
-            if std::mem::take(&mut self.progressed) {
-                pause = PAUSE_MIN;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+impl Board {
+    fn set_state(&self, state: ConsumerState) {
+        let mut status = self.0.lock();
+        if status.state != state {
+            tracing::info!(event = "consumer_state", state = ?state);
+            status.state = state;
         }
     }
 
     fn log_is_back(&self) {
-        if self.status.lock().state == ConsumerState::LogAway {
+        if self.0.lock().state == ConsumerState::LogAway {
             self.set_state(ConsumerState::Waiting);
         }
+    }
+
+    fn show_window(&self, window: Option<&Window>) {
+        let mut status = self.0.lock();
+        status.window_keys = window.map_or(0, Window::len);
+        status.window_bytes = window.map_or(0, Window::bytes);
+    }
+
+    fn show_hurdles(&self, hurdles: HashMap<PollId, Vec<FinalityHurdle>>) {
+        self.0.lock().hurdles = hurdles;
     }
 
     fn fail(&self, reason: String) {
@@ -251,17 +207,66 @@ impl Driver {
         );
         self.set_state(ConsumerState::Failed(reason));
     }
+}
 
-    fn set_state(&self, state: ConsumerState) {
-        let mut status = self.status.lock();
-        if status.state != state {
-            tracing::info!(event = "consumer_state", state = ?state);
-            status.state = state;
+/// The consumer's thread: takes the driver's steps when it is time.
+struct Worker {
+    log: Arc<dyn VoteLog>,
+    store: Arc<dyn Store>,
+    driver: Driver,
+    options: ConsumerOptions,
+    board: Board,
+    stop: CancellationToken,
+    /// Ticks without a delivery since it was told to stop.
+    quiet_ticks: u32,
+    /// Whether something was acknowledged since the log was subscribed to.
+    progressed: bool,
+    last_apply: Option<Instant>,
+    last_checkpoint: Instant,
+    applied_since_checkpoint: bool,
+}
+
+impl Worker {
+    async fn run(&mut self) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let ended = match self.log.subscribe(self.options.lane).await {
+                Ok(mut subscription) => {
+                    self.board.log_is_back();
+                    self.serve(subscription.as_mut()).await
+                }
+                Err(error) => Ended::Log(error),
+            };
+            metrics().lane_owned.set(0);
+            match ended {
+                Ended::Stopped => return self.board.set_state(ConsumerState::Stopped),
+                Ended::Failed(reason) => return self.board.fail(reason),
+                Ended::Fenced => {
+                    metrics().fenced.inc();
+                    tracing::warn!(event = "fenced", "another consumer owns the lane");
+                    self.board.set_state(ConsumerState::Waiting);
+                }
+                Ended::Log(error @ LogError::Newer { .. }) => {
+                    return self.board.fail(error.to_string());
+                }
+                Ended::Log(_) if self.stop.is_cancelled() => {
+                    return self.board.set_state(ConsumerState::Stopped);
+                }
+                Ended::Log(error) => {
+                    tracing::error!(event = "log_away", %error);
+                    self.board.set_state(ConsumerState::LogAway);
+                }
+            }
+            if std::mem::take(&mut self.progressed) {
+                pause = PAUSE_MIN;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
     async fn serve(&mut self, subscription: &mut dyn Subscription) -> Ended {
-        let mut owner = None;
+        self.driver.begin();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -269,9 +274,9 @@ impl Driver {
             let votes_max = self.options.votes_max;
             let result = tokio::select! {
                 biased;
-                _ = tick.tick() => self.tend(&mut owner, subscription).await,
+                _ = tick.tick() => self.tend(subscription).await,
                 deliveries = subscription.next(votes_max) => match deliveries {
-                    Ok(deliveries) => self.take(&mut owner, subscription, deliveries).await,
+                    Ok(deliveries) => self.take(subscription, &deliveries).await,
                     Err(error) => Err(Ended::Log(error)),
                 },
             };
@@ -291,139 +296,38 @@ impl Driver {
         }
     }
 
-    /// Books deliveries and acknowledges them.
     async fn take(
         &mut self,
-        owner: &mut Option<LaneOwner>,
         subscription: &mut dyn Subscription,
-        deliveries: Vec<Delivery>,
+        deliveries: &[Delivery],
     ) -> Result<(), Ended> {
-        metrics()
-            .consumer_deliveries
-            .inc_by(deliveries.len() as u64);
         self.last_apply = Some(Instant::now());
         self.quiet_ticks = 0;
-        let mut pause = PAUSE_MIN;
-        while let Err(trouble) = self.attempt(owner, &deliveries).await {
-            match trouble {
-                Trouble::End(ended) => return Err(ended),
-                Trouble::Store(error) => {
-                    tracing::warn!(event = "store_away", %error);
-                    self.set_state(ConsumerState::StoreAway);
-                }
-            }
-            if self.stop.is_cancelled() {
-                // What is delivered and not applied stays in the log for the next start.
-                return Err(Ended::Drained);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        hit("consumer.before_ack");
-        let tags: Vec<_> = deliveries.iter().map(|d| d.tag).collect();
-        subscription.ack(&tags).await.map_err(Ended::Log)?;
-        hit("consumer.after_ack");
-        self.progressed = true;
-        self.check_bad()
-    }
-
-    fn check_bad(&self) -> Result<(), Ended> {
-        if self.bad_in_a_row <= self.options.bad_batches_max {
-            return Ok(());
-        }
-        Err(Ended::Failed(format!(
-            "{} bad batches in a row: see `paredao dead-letters list`, mend the cause, start again",
-            self.bad_in_a_row
-        )))
-    }
-
-    /// One attempt at a transaction; on success the owner has taken it over.
-    async fn attempt(
-        &mut self,
-        owner: &mut Option<LaneOwner>,
-        deliveries: &[Delivery],
-    ) -> Result<(), Trouble> {
-        let mut holder = match owner.take() {
-            Some(holder) => holder,
-            None => self.claim().await?,
-        };
-        let prepared = holder.prepare(deliveries).await?;
-        if !prepared.is_empty() {
-            // An unknown outcome leaves `owner` empty: the next attempt claims and looks again.
-            self.apply(&holder, &prepared).await?;
-        }
-        self.note(&prepared);
-        holder.commit(prepared);
-        self.publish(&holder);
-        *owner = Some(holder);
-        Ok(())
-    }
-
-    async fn claim(&self) -> Result<LaneOwner, Trouble> {
-        let started = Instant::now();
-        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let owner = LaneOwner::claim(store, clock, self.options.lane, self.owner_id).await?;
-        metrics().lane_owned.set(1);
-        tracing::info!(
-            event = "lane_claimed",
-            epoch = owner.fence().epoch,
-            keys = owner.window().len(),
-            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        );
-        Ok(owner)
-    }
-
-    async fn apply(&mut self, holder: &LaneOwner, prepared: &Prepared) -> Result<(), Trouble> {
-        hit("consumer.before_apply");
-        let started = Instant::now();
-        self.store
-            .apply(holder.fence(), &prepared.application)
-            .await?;
-        metrics()
-            .apply_seconds
-            .observe(started.elapsed().as_secs_f64());
-        hit("consumer.after_apply");
         self.applied_since_checkpoint = true;
-        Ok(())
-    }
-
-    fn note(&mut self, prepared: &Prepared) {
-        self.bad_in_a_row = if prepared.good > 0 {
-            0
-        } else {
-            self.bad_in_a_row + prepared.bad
+        let mut pause = PAUSE_MIN;
+        let (board, stop) = (&self.board, &self.stop);
+        let keep_trying = async |why: String| {
+            tracing::warn!(event = "store_away", error = why);
+            board.set_state(ConsumerState::StoreAway);
+            // What is delivered and not applied stays in the log for the next start.
+            if !stop.is_cancelled() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            !stop.is_cancelled()
         };
-        let entries = &prepared.application.entries;
-        metrics()
-            .consumer_batches_applied
-            .inc_by(entries.len() as u64);
-        for booked in entries.iter().map(LedgerEntry::accounts) {
-            count_judged(&booked);
-        }
-        for letter in &prepared.application.dead_letters {
-            tracing::error!(
-                event = "dead_letter",
-                reason = letter.reason,
-                votes = letter.votes
-            );
-        }
-    }
-
-    fn publish(&self, holder: &LaneOwner) {
-        let mut status = self.status.lock();
-        status.window_keys = holder.window().len();
-        status.window_bytes = holder.window().bytes();
-        drop(status);
-        self.set_state(ConsumerState::Owning);
+        self.driver
+            .take(subscription, deliveries, keep_trying)
+            .await?;
+        self.progressed = true;
+        self.board.show_window(self.driver.window());
+        self.board.set_state(ConsumerState::Owning);
+        Ok(())
     }
 
     /// Closing, checkpoint, draining.
-    async fn tend(
-        &mut self,
-        owner: &mut Option<LaneOwner>,
-        subscription: &mut dyn Subscription,
-    ) -> Result<(), Ended> {
-        self.close(owner).await?;
+    async fn tend(&mut self, subscription: &mut dyn Subscription) -> Result<(), Ended> {
+        self.close().await?;
         let draining = self.stop.is_cancelled();
         let due = self.last_checkpoint.elapsed() >= self.options.checkpoint_interval;
         if self.applied_since_checkpoint && (due || draining) {
@@ -432,26 +336,21 @@ impl Driver {
         if draining {
             self.quiet_ticks += 1;
             if self.quiet_ticks > QUIET_TICKS || self.is_drained().await {
-                return Err(Ended::Drained);
+                return Err(Ended::Stopped);
             }
         }
         Ok(())
     }
 
-    async fn close(&mut self, owner: &mut Option<LaneOwner>) -> Result<(), Ended> {
-        let fence = owner.as_ref().map(LaneOwner::fence);
-        match self.closing.tend(fence, self.clock.now()).await {
+    async fn close(&mut self) -> Result<(), Ended> {
+        match self.driver.tend().await {
             Ok(hurdles) => {
-                self.status.lock().hurdles = hurdles;
+                self.board.show_hurdles(hurdles);
                 Ok(())
             }
             Err(ApplyError::Fenced) => Err(Ended::Fenced),
             Err(error) => {
                 tracing::warn!(event = "closing_delayed", %error);
-                if matches!(error, ApplyError::Unknown(_)) {
-                    // It may yet be executed: a new claim fences it out or finds it done.
-                    *owner = None;
-                }
                 Ok(())
             }
         }
@@ -474,68 +373,5 @@ impl Driver {
     async fn is_drained(&self) -> bool {
         let status = self.log.status(self.options.lane).await;
         status.is_ok_and(|status| status.batches == 0)
-    }
-}
-
-/// Why an attempt at a transaction failed.
-enum Trouble {
-    /// The loop must end.
-    End(Ended),
-    /// The store may answer later.
-    Store(String),
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Damaged(_) | StoreError::Newer { .. } => {
-                Self::End(Ended::Failed(error.to_string()))
-            }
-            other => Self::Store(other.to_string()),
-        }
-    }
-}
-
-impl From<ApplyError> for Trouble {
-    fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Fenced => Self::End(Ended::Fenced),
-            ApplyError::AlreadyApplied(_) | ApplyError::Unknown(_) => {
-                Self::Store(error.to_string())
-            }
-            ApplyError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<OwnerError> for Trouble {
-    fn from(error: OwnerError) -> Self {
-        match error {
-            OwnerError::Newer { .. } => Self::End(Ended::Failed(error.to_string())),
-            OwnerError::Store(error) => error.into(),
-        }
-    }
-}
-
-fn count_judged(booked: &Accounts) {
-    for account in Account::ALL {
-        let label = match account {
-            Account::Counted => metrics::Account::Counted,
-            Account::Duplicate => metrics::Account::Duplicate,
-            Account::KeyConflict => metrics::Account::KeyConflict,
-            Account::AfterClose => metrics::Account::AfterClose,
-            Account::Late => metrics::Account::Late,
-        };
-        metrics()
-            .consumer_votes
-            .of(label)
-            .inc_by(booked.get(account));
-    }
-}
-
-/// Failure points here have no error to give: only killing and delaying make sense.
-fn hit(name: &str) {
-    if let Err(error) = failpoint::hit(name) {
-        tracing::warn!(event = "failpoint_ignored", name, %error);
     }
 }

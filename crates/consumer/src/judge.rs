@@ -234,7 +234,7 @@ mod tests {
     use paredao_domain::{BatchHeader, Minute};
 
     use super::*;
-    use crate::sample::{LIFE_MS, OPENS, POLL, batch, candidate, header, key, open_poll, vote};
+    use crate::sample::{LIFE_MS, OPENS, POLL, batch, header, key, open_poll, vote};
     use crate::window::Source;
 
     const ENTRY: LedgerPosition = LedgerPosition(7);
@@ -337,12 +337,12 @@ mod tests {
     #[test]
     fn what_the_window_and_the_ledger_hold_stands_before_what_this_transaction_brings() {
         let mut window = Window::new();
-        window.begin(Source {
+        let source = Source {
             entry: LedgerPosition(5),
             poll: POLL,
             minute: OPENS,
-        });
-        window.insert(key(1), candidate(1), 3, 0);
+        };
+        window.add(source, std::iter::once((3, vote(1, 1))));
         let mut earlier = Copies::default();
         let entry = LedgerEntry {
             position: LedgerPosition(4),

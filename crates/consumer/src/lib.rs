@@ -7,16 +7,20 @@
 //!
 //! - `window`: the live keys.
 //! - `copies`: standing copies outside the window.
+//! - `reach`: how far from a batch copies of its votes may be, and so where to look for them.
 //! - `judge`: what each vote of a batch is.
 //! - `owner`: the lane's state between transactions, and how one is prepared and committed.
 //! - `closing`: barriers, and when a result becomes final.
-//! - `consumer`: the thread that drives all of them.
+//! - `driver`: the steps of all of them, in their order, and what each trouble means.
+//! - `consumer`: the thread that takes these steps, and when.
 
 mod closing;
 mod consumer;
 mod copies;
+mod driver;
 mod judge;
 mod owner;
+mod reach;
 #[cfg(test)]
 mod sample;
 mod window;
@@ -24,6 +28,7 @@ mod window;
 pub use closing::{Closing, ClosingOptions};
 pub use consumer::{Consumer, ConsumerOptions, ConsumerState, ConsumerStatus};
 pub use copies::{Copies, Copy};
+pub use driver::{Driver, DriverOptions, Ended};
 pub use judge::{Judge, Poison};
 pub use owner::{LaneOwner, OwnerError, Prepared};
 pub use window::{Found, Probe, Source, Window};

@@ -105,25 +105,38 @@ pub(crate) fn open_poll(id: PollId) -> Poll {
 }
 
 /// A clock that stands until it is moved.
-pub(crate) struct SetClock(AtomicI64);
+pub(crate) struct SetClock {
+    wall: AtomicI64,
+    boot: AtomicI64,
+}
 
 impl SetClock {
     pub(crate) fn at(now: UnixMillis) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(now.0)))
+        Arc::new(Self {
+            wall: AtomicI64::new(now.0),
+            boot: AtomicI64::new(now.0),
+        })
     }
 
+    /// Time passes.
     pub(crate) fn set(&self, now: UnixMillis) {
-        self.0.store(now.0, Ordering::Relaxed);
+        self.step(now);
+        self.boot.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the wall clock; no time passes.
+    pub(crate) fn step(&self, now: UnixMillis) {
+        self.wall.store(now.0, Ordering::Relaxed);
     }
 }
 
 impl Clock for SetClock {
     fn now(&self) -> UnixMillis {
-        UnixMillis(self.0.load(Ordering::Relaxed))
+        UnixMillis(self.wall.load(Ordering::Relaxed))
     }
 
     fn boot(&self) -> BootMillis {
-        BootMillis(self.0.load(Ordering::Relaxed).cast_unsigned())
+        BootMillis(self.boot.load(Ordering::Relaxed).cast_unsigned())
     }
 }
 

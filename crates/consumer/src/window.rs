@@ -1,16 +1,19 @@
 //! The window: the live keys of a lane, and where the copy that stands is.
 //!
 //! A cache of the ledger, made for tens of millions of keys in at most 32 bytes each: entries of
-//! 20 bytes stand in the order of the ledger in blocks that are freed whole, and 256 small
+//! 20 bytes stand in the order in which they came in blocks that are freed whole, and 256 small
 //! open-addressed tables of four-byte references find them. Each table grows by itself, so no
 //! vote ever waits for a large one to be rebuilt. References to entries that have gone are
 //! reused, and dropped when their table is rebuilt.
+//!
+//! It knows for which time it is complete. What it cannot keep (keys too old, keys too far ahead of
+//! the clock, more batches than it can number) shortens that time; whoever judges a vote by a copy
+//! of another time asks the ledger.
 
 use std::collections::VecDeque;
 
 use paredao_domain::{
-    CandidateNumber, KeyHash, LedgerPosition, Minute, OffsetMillis, PollId, Position, Standing,
-    UnixMillis,
+    CandidateNumber, KeyHash, LedgerPosition, Minute, PollId, Position, Standing, UnixMillis, Vote,
 };
 
 const BLOCK_ENTRIES: u32 = 1 << 14;
@@ -23,6 +26,10 @@ const LOAD_REBUILT_PERCENT: usize = 60;
 const SLOTS_MIN: usize = 8;
 /// Batch references have 24 bits.
 const REFERENCES: u32 = 1 << 24;
+/// Batches it holds at most: one fewer, so that no two of them share a reference.
+const SOURCES_MAX: usize = REFERENCES as usize - 1;
+/// Keys it holds when it takes a batch, at most: with that batch, far fewer than entry numbers.
+const KEYS_MAX: usize = 1 << 31;
 
 /// A batch whose keys the window holds.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +73,17 @@ struct Entry {
     offset: [u8; 2],
 }
 
+impl Entry {
+    fn reference(&self) -> u32 {
+        let [low, middle, high, _] = self.batch;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    fn offset(&self) -> u16 {
+        u16::from_le_bytes(self.offset)
+    }
+}
+
 /// Live keys.
 #[derive(Debug)]
 pub struct Window {
@@ -77,8 +95,17 @@ pub struct Window {
     /// Number of the next entry.
     end: u32,
     sources: VecDeque<Source>,
+    sources_max: usize,
     first_source: u32,
     tables: Vec<Table>,
+    /// Of what was added, every key accepted from here…
+    complete_from: UnixMillis,
+    /// …to here is found.
+    complete_to: UnixMillis,
+    /// Keys accepted later are too far ahead of the clock to be waited for.
+    horizon: UnixMillis,
+    /// Whether keys had to go for want of room.
+    is_crowded: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -87,24 +114,35 @@ struct Table {
     taken: usize,
 }
 
-impl Default for Window {
-    fn default() -> Self {
+impl Window {
+    /// An empty window that is to hold the keys accepted between these instants, both included:
+    /// what is accepted at other times is passed over.
+    pub fn between(complete_from: UnixMillis, complete_to: UnixMillis) -> Self {
         Self {
             blocks: VecDeque::new(),
             base: 0,
             gone: 0,
             end: 0,
             sources: VecDeque::new(),
+            sources_max: SOURCES_MAX,
             first_source: 0,
             tables: vec![Table::default(); TABLES],
+            complete_from,
+            complete_to,
+            horizon: UnixMillis(i64::MAX),
+            is_crowded: false,
         }
     }
-}
 
-impl Window {
-    /// An empty window.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty window for keys of any time.
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        Self::between(UnixMillis(i64::MIN), UnixMillis(i64::MAX))
+    }
+
+    /// A window that holds nothing and of which nobody expects anything.
+    pub fn closed() -> Self {
+        Self::between(UnixMillis(i64::MAX), UnixMillis(i64::MIN))
     }
 
     /// Keys it holds.
@@ -128,46 +166,74 @@ impl Window {
         blocks + slots + self.sources.capacity() * size_of::<Source>()
     }
 
-    /// Begins a batch: the keys inserted next are its. Batches come in the order of the ledger.
-    pub fn begin(&mut self, source: Source) {
-        self.sources.push_back(source);
+    /// Whether keys had to go that belong to the time asked for, because it was full. Building it
+    /// anew would end the same way.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded
     }
 
-    /// Inserts a key of the batch begun last.
-    pub fn insert(
-        &mut self,
-        key: KeyHash,
-        candidate: CandidateNumber,
-        position: Position,
-        offset: OffsetMillis,
-    ) {
-        if self.end == EMPTY {
-            // This number means "empty" in the tables: one entry is skipped.
-            self.push(Entry {
-                key: [0; KeyHash::BYTES],
-                batch: [0; 4],
-                position: [0; 2],
-                offset: [0; 2],
-            });
+    /// The last instant for which it is complete.
+    pub fn complete_to(&self) -> UnixMillis {
+        self.complete_to
+    }
+
+    /// The parts of a time for which it is not complete; none if it is.
+    pub fn outside(
+        &self,
+        first: UnixMillis,
+        last: UnixMillis,
+    ) -> impl Iterator<Item = (UnixMillis, UnixMillis)> + use<> {
+        let before = (first, last.min(self.complete_from.plus(-1)));
+        let after = (first.max(self.complete_to.plus(1)), last);
+        [before, after].into_iter().filter(|(from, to)| from <= to)
+    }
+
+    /// Adds keys of one batch.
+    pub fn add(&mut self, source: Source, keys: impl Iterator<Item = (Position, Vote)>) {
+        let mut reference = None;
+        for (position, vote) in keys {
+            let accepted_at = source.minute.at(vote.offset);
+            if (self.complete_from..=self.complete_to).contains(&accepted_at) {
+                let reference = *reference.get_or_insert_with(|| self.begin(source));
+                self.insert(reference, position, &vote);
+            }
         }
-        let reference = self.last_reference();
-        let [low, middle, high, _] = reference.to_le_bytes();
-        let number = self.push(Entry {
-            key: key.0,
-            batch: [low, middle, high, candidate.get()],
-            position: position.to_le_bytes(),
-            offset: offset.to_le_bytes(),
-        });
-        self.link(&key, number);
     }
 
-    fn last_reference(&self) -> u32 {
-        let count = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
-        debug_assert!(
-            (1..REFERENCES).contains(&count),
-            "a batch was begun, and not too many are"
-        );
-        self.first_source.wrapping_add(count.saturating_sub(1)) % REFERENCES
+    /// Numbers a batch.
+    fn begin(&mut self, source: Source) -> u32 {
+        self.make_room();
+        let count = u32::try_from(self.sources.len()).unwrap_or(REFERENCES);
+        self.sources.push_back(source);
+        self.first_source.wrapping_add(count) % REFERENCES
+    }
+
+    /// Lets the oldest keys go until there is a number for another batch.
+    fn make_room(&mut self) {
+        while (self.sources.len() >= self.sources_max || self.len() >= KEYS_MAX)
+            && let Some(accepted_at) = self.front_accepted_at()
+        {
+            self.is_crowded = true;
+            self.give_up(accepted_at);
+            self.pop();
+            self.forget_sources();
+        }
+    }
+
+    fn insert(&mut self, reference: u32, position: Position, vote: &Vote) {
+        let [low, middle, high, _] = reference.to_le_bytes();
+        let entry = Entry {
+            key: vote.key.0,
+            batch: [low, middle, high, vote.candidate.get()],
+            position: position.to_le_bytes(),
+            offset: vote.offset.to_le_bytes(),
+        };
+        if self.end == EMPTY {
+            // This number means "empty" in the tables: the entry that has it is never found.
+            self.push(entry);
+        }
+        let number = self.push(entry);
+        self.link(&vote.key, number);
     }
 
     fn push(&mut self, entry: Entry) -> u32 {
@@ -184,22 +250,24 @@ impl Window {
         number
     }
 
-    /// The first copy of a key that stands within its life; the first in the order of the ledger.
+    /// The first copy, in the order of the ledger, that stands within the probe's life.
     pub fn find(&self, probe: &Probe) -> Option<Found> {
         let table = self.tables.get(table_of(&probe.key))?;
-        let matching = table.probe(&probe.key).filter_map(|number| {
+        let copies = table.probe(&probe.key).filter_map(|number| {
             let entry = self.live(number)?;
-            self.matches(entry, probe)
-                .then_some((number.wrapping_sub(self.base), entry))
+            if self.matches(entry, probe) {
+                self.found(entry)
+            } else {
+                None
+            }
         });
-        let (_, entry) = matching.min_by_key(|(order, _)| *order)?;
-        self.found(entry)
+        copies.min_by_key(|found| found.standing)
     }
 
     fn matches(&self, entry: &Entry, probe: &Probe) -> bool {
         entry.key == probe.key.0
             && self.source(entry).is_some_and(|source| {
-                let accepted_at = source.minute.at(u16::from_le_bytes(entry.offset));
+                let accepted_at = source.minute.at(entry.offset());
                 source.poll == probe.poll
                     && accepted_at.since(probe.accepted_at).abs() <= probe.life_ms
             })
@@ -218,45 +286,50 @@ impl Window {
     }
 
     fn source(&self, entry: &Entry) -> Option<&Source> {
-        let [low, middle, high, _] = entry.batch;
-        let reference = u32::from_le_bytes([low, middle, high, 0]);
-        let at = reference.wrapping_sub(self.first_source) % REFERENCES;
+        let at = entry.reference().wrapping_sub(self.first_source) % REFERENCES;
         self.sources.get(at as usize)
     }
 
-    /// Forgets keys accepted before `edge`, as far as no later one stands before them.
-    pub fn forget_before(&mut self, edge: UnixMillis) {
-        while let Some(entry) = self.front()
-            && self
-                .source(entry)
-                .is_none_or(|s| s.minute.at(u16::from_le_bytes(entry.offset)) < edge)
-        {
+    /// Forgets keys accepted before `edge`, and those accepted after `horizon` that stand before
+    /// them: one clock that was wrong for a moment keeps nothing here.
+    pub fn forget(&mut self, edge: UnixMillis, horizon: UnixMillis) {
+        self.horizon = horizon;
+        if edge >= self.complete_from {
+            self.complete_from = edge;
+            self.is_crowded = false;
+        }
+        while let Some(accepted_at) = self.front_accepted_at() {
+            if accepted_at > horizon {
+                self.give_up(accepted_at);
+            } else if accepted_at >= self.complete_from {
+                break;
+            }
             self.pop();
         }
-        self.forget_sources(edge);
+        self.forget_sources();
     }
 
-    fn forget_sources(&mut self, edge: UnixMillis) {
-        let keep = match self.front() {
-            Some(entry) => {
-                let [low, middle, high, _] = entry.batch;
-                u32::from_le_bytes([low, middle, high, 0])
-            }
-            None => {
-                self.first_source
-                    .wrapping_add(u32::try_from(self.sources.len()).unwrap_or(0))
-                    % REFERENCES
-            }
-        };
-        while self.first_source != keep
-            && self
-                .sources
-                .front()
-                .is_some_and(|s| s.minute.start() < edge)
-        {
-            self.sources.pop_front();
+    /// A key accepted at this instant goes although it belongs to the time asked for.
+    fn give_up(&mut self, accepted_at: UnixMillis) {
+        if accepted_at > self.horizon {
+            self.complete_to = self.complete_to.min(accepted_at.plus(-1));
+        } else {
+            self.complete_from = self.complete_from.max(accepted_at.plus(1));
+        }
+    }
+
+    /// Forgets batches before that of the first entry: nothing refers to them any more.
+    fn forget_sources(&mut self) {
+        let kept = self.front().map(Entry::reference);
+        while kept != Some(self.first_source) && self.sources.pop_front().is_some() {
             self.first_source = (self.first_source + 1) % REFERENCES;
         }
+    }
+
+    fn front_accepted_at(&self) -> Option<UnixMillis> {
+        let entry = self.front()?;
+        let source = self.source(entry);
+        Some(source.map_or(UnixMillis(i64::MIN), |s| s.minute.at(entry.offset())))
     }
 
     fn first(&self) -> u32 {
@@ -355,6 +428,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use paredao_domain::KeySource;
+
     use super::*;
 
     const LIFE_MS: i64 = 180_000;
@@ -385,22 +460,43 @@ mod tests {
         }
     }
 
-    /// Batch `entry` of minute `minute` holding the given keys at offset 0.
-    fn add(window: &mut Window, entry: u64, minute: u32, keys: std::ops::Range<u64>) {
-        window.begin(Source {
+    fn source(entry: u64, minute: u32) -> Source {
+        Source {
             entry: LedgerPosition(entry),
             poll: POLL,
             minute: Minute(minute),
-        });
-        for (n, position) in keys.zip(0..) {
-            window.insert(key(n), candidate(n), position, 0);
         }
+    }
+
+    fn vote(key: KeyHash, n: u64) -> Vote {
+        Vote {
+            candidate: candidate(n),
+            source: KeySource::Client,
+            offset: 0,
+            key,
+        }
+    }
+
+    /// Batch `entry` of minute `minute` holding the given keys at offset 0.
+    fn add(window: &mut Window, entry: u64, minute: u32, keys: std::ops::Range<u64>) {
+        let votes = keys.map(|n| vote(key(n), n));
+        window.add(source(entry, minute), (0..).zip(votes));
     }
 
     fn standing(window: &Window, n: u64, at: UnixMillis) -> Option<(u64, u16)> {
         window
             .find(&probe(n, at))
             .map(|f| (f.standing.entry.0, f.standing.position))
+    }
+
+    fn covers(window: &Window, first: UnixMillis, last: UnixMillis) -> bool {
+        window.outside(first, last).next().is_none()
+    }
+
+    /// Forgets as a consumer does whose clock shows the start of `minute`.
+    fn forget(window: &mut Window, minute: u32) {
+        let now = Minute(minute).start();
+        window.forget(now.plus(-LIFE_MS), now.plus(LIFE_MS));
     }
 
     #[test]
@@ -454,12 +550,15 @@ mod tests {
     }
 
     #[test]
-    fn of_several_standing_copies_the_first_in_the_ledger_is_named() {
-        let mut window = Window::new();
-        add(&mut window, 1, 100, 0..1);
-        add(&mut window, 2, 104, 0..1);
-        assert_eq!(standing(&window, 0, Minute(102).start()), Some((1, 0)));
-        assert_eq!(standing(&window, 0, Minute(105).start()), Some((2, 0)));
+    fn of_several_standing_copies_the_first_in_the_ledger_is_named_in_whatever_order_they_came() {
+        for order in [[(1, 100), (2, 104)], [(2, 104), (1, 100)]] {
+            let mut window = Window::new();
+            for (entry, minute) in order {
+                add(&mut window, entry, minute, 0..1);
+            }
+            assert_eq!(standing(&window, 0, Minute(102).start()), Some((1, 0)));
+            assert_eq!(standing(&window, 0, Minute(105).start()), Some((2, 0)));
+        }
     }
 
     #[test]
@@ -474,7 +573,8 @@ mod tests {
                 from..from + 5_000,
             );
         }
-        window.forget_before(Minute(4).start());
+        let end = Minute(u32::MAX).start();
+        window.forget(Minute(4).start(), end);
         assert_eq!(window.len(), 6 * 5_000);
         assert_eq!(standing(&window, 19_999, Minute(3).start()), None);
         assert_eq!(standing(&window, 20_000, Minute(4).start()), Some((5, 0)));
@@ -482,28 +582,93 @@ mod tests {
             standing(&window, 49_999, Minute(9).start()),
             Some((10, 4_999))
         );
-        window.forget_before(Minute(99).start());
+        assert!(covers(&window, Minute(4).start(), end));
+        assert!(!covers(&window, Minute(4).start().plus(-1), end));
+        window.forget(Minute(99).start(), end);
         assert!(window.is_empty());
         add(&mut window, 11, 99, 0..10);
         assert_eq!(standing(&window, 9, Minute(99).start()), Some((11, 9)));
     }
 
     #[test]
+    fn keys_of_another_time_than_asked_for_are_passed_over_and_looked_for_elsewhere() {
+        let (first, last) = (Minute(10).start(), Minute(20).start());
+        let mut window = Window::between(first, last);
+        for minute in [9, 10, 20, 21] {
+            add(&mut window, u64::from(minute), minute, 0..1);
+        }
+        assert_eq!(window.len(), 2);
+        let outside = |from, to| {
+            let parts = window.outside(Minute(from).start(), Minute(to).start());
+            parts.collect::<Vec<_>>()
+        };
+        assert_eq!(outside(10, 20), []);
+        let before = (Minute(8).start(), first.plus(-1));
+        let after = (last.plus(1), Minute(22).start());
+        assert_eq!(outside(8, 15), [before]);
+        assert_eq!(outside(8, 22), [before, after]);
+        assert_eq!(outside(21, 22), [(Minute(21).start(), after.1)]);
+        assert!(!covers(&Window::closed(), first, last));
+    }
+
+    #[test]
+    fn a_key_hours_ahead_of_the_clock_holds_nothing_back() {
+        let mut window = Window::new();
+        add(&mut window, 1, 600, 0..10);
+        let mut sizes = Vec::new();
+        for minute in 10..60_u32 {
+            let from = u64::from(minute) * 1_000;
+            add(&mut window, u64::from(minute), minute, from..from + 1_000);
+            forget(&mut window, minute);
+            sizes.push(window.len());
+            let live = Minute(minute - 3).start();
+            assert!(covers(&window, live, Minute(minute + 3).start()));
+            if minute >= 12 {
+                assert!(standing(&window, from - 2_000, live).is_some());
+            }
+        }
+        assert_eq!(sizes.last(), Some(&4_000), "{sizes:?}");
+        assert!(
+            !covers(&window, Minute(600).start(), Minute(600).start()),
+            "who asks about that time is sent to the ledger"
+        );
+        assert!(covers(&window, Minute(57).start(), Minute(599).start()));
+    }
+
+    #[test]
+    fn a_key_a_little_ahead_of_the_clock_waits_for_its_time() {
+        let mut window = Window::new();
+        add(&mut window, 1, 12, 0..1);
+        forget(&mut window, 10);
+        assert!(covers(&window, Minute(10).start(), Minute(99).start()));
+        assert_eq!(standing(&window, 0, Minute(11).start()), Some((1, 0)));
+    }
+
+    #[test]
     fn a_million_live_keys_take_at_most_32_bytes_each_and_do_not_grow_in_steady_state() {
         let mut window = Window::new();
         let (per_minute, live_minutes) = (250_000_u64, 4_u32);
-        for minute in 0..14_u32 {
+        let mut rounds = Vec::new();
+        for minute in 0..24_u32 {
             for batch in 0..per_minute / 1_000 {
                 let from = u64::from(minute) * per_minute + batch * 1_000;
                 add(&mut window, from + 1, minute, from..from + 1_000);
             }
-            window.forget_before(Minute((minute + 1).saturating_sub(live_minutes)).start());
+            let edge = Minute((minute + 1).saturating_sub(live_minutes)).start();
+            window.forget(edge, UnixMillis(i64::MAX));
+            rounds.push(window.bytes());
         }
         let per_key = window.bytes() / window.len();
         assert!(
             per_key <= 32,
             "{per_key} bytes a key, {} keys",
             window.len()
+        );
+        let (earlier, later) = (&rounds[8..16], &rounds[16..]);
+        let most = |rounds: &[usize]| *rounds.iter().max().unwrap();
+        assert!(
+            most(later) <= most(earlier) + most(earlier) / 100,
+            "{rounds:?}"
         );
     }
 
@@ -524,17 +689,33 @@ mod tests {
     }
 
     #[test]
+    fn more_batches_than_there_are_references_push_out_the_oldest_and_the_window_says_so() {
+        let mut window = Window::new();
+        window.sources_max = 100;
+        window.first_source = REFERENCES - 50;
+        let minute = |batch: u64| u32::try_from(batch / 10).unwrap();
+        for batch in 0..300 {
+            add(&mut window, batch + 1, minute(batch), batch..batch + 1);
+        }
+        assert_eq!((window.len(), window.sources.len()), (100, 100));
+        assert!(window.is_crowded());
+        let (first, last) = (Minute(20).start(), Minute(29).start());
+        assert!(!covers(&window, Minute(19).start(), last) && covers(&window, first, last));
+        for batch in 200..300 {
+            let at = Minute(minute(batch)).start();
+            assert_eq!(standing(&window, batch, at), Some((batch + 1, 0)));
+        }
+        assert_eq!(standing(&window, 199, Minute(19).start()), None);
+        window.forget(first, UnixMillis(i64::MAX));
+        assert!(!window.is_crowded(), "nothing is missing any more");
+    }
+
+    #[test]
     fn keys_that_share_a_home_are_still_told_apart() {
         let mut window = Window::new();
-        window.begin(Source {
-            entry: LedgerPosition(1),
-            poll: POLL,
-            minute: Minute(1),
-        });
         let colliding = |n: u8| KeyHash([1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, n]);
-        for n in 0..200 {
-            window.insert(colliding(n), candidate(u64::from(n)), u16::from(n), 0);
-        }
+        let votes = (0..200).map(|n| vote(colliding(n), u64::from(n)));
+        window.add(source(1, 1), (0..).zip(votes));
         for n in 0..200 {
             let probe = Probe {
                 poll: POLL,

@@ -312,7 +312,7 @@ pub enum PollChange {
 pub struct LedgerQuery {
     /// The lane.
     pub lane: Lane,
-    /// Only entries after this position.
+    /// Only what follows the entry at this position, in the order of the page; 0: all.
     pub after: LedgerPosition,
     /// Only entries of these minutes (an index serves this).
     pub minutes: Option<RangeInclusive<Minute>>,
@@ -461,7 +461,8 @@ pub trait Store: Send + Sync + 'static {
     /// What is known of these batches; those of which nothing is are left out.
     async fn known(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, Known)>, StoreError>;
 
-    /// A page of a lane's ledger, in order of position.
+    /// A page of a lane's ledger: in order of position or, of some minutes, in order of minute and
+    /// within one of position.
     async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError>;
 
     /// Declares a result final if nothing stands in the way; otherwise says what does.

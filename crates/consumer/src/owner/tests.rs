@@ -1,6 +1,6 @@
 //! What an owner makes of deliveries, over a store of its own.
 
-use paredao_domain::{BatchHeader, HEADER_BYTES, Mark, MarkKind, Standing};
+use paredao_domain::{BatchHeader, EncodedBatch, HEADER_BYTES, Mark, MarkKind, Standing};
 use paredao_store::DeadLetterState;
 
 use super::*;
@@ -30,7 +30,7 @@ impl Rig {
         let letters = self.store.dead_letters().await.unwrap();
         letters
             .into_iter()
-            .map(|letter| (letter.letter.votes, letter.state))
+            .map(|letter| (letter.votes, letter.state))
             .collect()
     }
 }
@@ -112,6 +112,65 @@ async fn the_windows_edge_stays_behind_the_consumers_own_clock() {
     let from_the_future = delivery(&batch(2, minute(600), &[vote(2, 1)]));
     rig.book(&mut owner, &[first, from_the_future]).await;
     assert_eq!(owner.window().len(), 2);
+}
+
+#[tokio::test]
+async fn a_vote_from_hours_ahead_neither_stays_in_memory_nor_is_counted_twice() {
+    let rig = Rig::new().await;
+    let mut owner = rig.owner().await;
+    let ahead = |number| delivery(&batch(number, minute(600), &[vote(250, 1)]));
+    rig.book(&mut owner, &[ahead(1)]).await;
+    for after in 0..30_u8 {
+        let now = minute(u32::from(after));
+        rig.clock.set(now.at(30_000));
+        let fresh = batch(u64::from(after) + 2, now, &[vote(after, 1)]);
+        rig.book(&mut owner, &[delivery(&fresh)]).await;
+        let keys = owner.window().len();
+        assert!(keys <= 6, "{keys} keys in minute {after}");
+    }
+    let application = rig.book(&mut owner, &[ahead(40)]).await;
+    assert_eq!(application.entries[0].marks, [duplicate_of(1, 0)]);
+
+    let mut heir = rig.owner().await;
+    assert!(heir.window().len() <= 6, "nor does a restart bring it back");
+    let application = rig.book(&mut heir, &[ahead(41)]).await;
+    assert_eq!(application.entries[0].marks, [duplicate_of(1, 0)]);
+    let recent = delivery(&batch(42, minute(29), &[vote(28, 1)]));
+    let application = rig.book(&mut heir, &[recent]).await;
+    assert_eq!(application.entries[0].marks, [duplicate_of(30, 0)]);
+
+    rig.clock.set(minute(601).start());
+    let when_its_time_has_come = delivery(&batch(43, minute(601), &[vote(250, 1)]));
+    let application = rig.book(&mut heir, &[when_its_time_has_come]).await;
+    assert_eq!(application.entries[0].marks, [duplicate_of(1, 0)]);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_hours_ahead_and_back_does_not_make_a_copy_count() {
+    let rig = Rig::new().await;
+    let mut owner = rig.owner().await;
+    let first = delivery(&batch(1, OPENS, &[vote(1, 1)]));
+    rig.book(&mut owner, &[first]).await;
+    rig.clock.set(minute(180).start());
+    let meanwhile = delivery(&batch(2, minute(180), &[vote(2, 1)]));
+    rig.book(&mut owner, &[meanwhile]).await;
+    rig.clock.set(minute(1).start());
+    let copy = delivery(&batch(3, minute(1), &[vote(1, 1)]));
+    let application = rig.book(&mut owner, &[copy]).await;
+    assert_eq!(application.entries[0].marks, [duplicate_of(1, 0)]);
+}
+
+#[tokio::test]
+async fn an_envelope_with_a_number_that_no_batch_has_is_in_no_book() {
+    let rig = Rig::new().await;
+    let mut owner = rig.owner().await;
+    for number in [0, BatchId::NUMBER_MAX + 1, u64::MAX] {
+        let mut bad = damaged(&batch(1, OPENS, &[vote(1, 1)]), VOTES_AT);
+        bad.envelope.as_mut().unwrap().id.number = number;
+        let prepared = owner.prepare(&[bad]).await.unwrap();
+        assert!(prepared.application.incarnations.is_empty());
+        assert_eq!(prepared.application.dead_letters[0].votes, 0);
+    }
 }
 
 #[tokio::test]

@@ -12,11 +12,13 @@ use crate::history::{self, Outcome};
 use crate::violation::Violation;
 
 /// What a campaign must have met, or it has proved less than it says.
-const MUST_BE_SEEN: [&str; 37] = [
+const MUST_BE_SEEN: [&str; 41] = [
     "API crashed",
     "after_close",
     "append hung",
     "claim",
+    "clock leapt",
+    "clock went back",
     "confirmed too late",
     "consumer crashed",
     "counted",
@@ -42,12 +44,14 @@ const MUST_BE_SEEN: [&str; 37] = [
     "old batch looked up in the ledger",
     "other candidate under one key",
     "outcome unknown",
+    "poll announced",
     "recovered",
     "requeued",
     "stored later",
     "success",
     "unanswered",
     "unscheduled close",
+    "votes requeued",
     "window rebuilt",
     "written off",
 ];

@@ -99,10 +99,25 @@ impl<'a> Checker<'a> {
         self.whereabouts.get(&batch).copied().unwrap_or_default()
     }
 
-    /// Whether the log holds a whole copy of the batch of this vote.
+    /// Whether the log holds a whole copy of the batch of this vote, and nobody gave it up.
     fn is_whole(&self, id: CopyId) -> bool {
-        let place = self.copy(id).place;
-        place.is_some_and(|place| self.where_is(place.batch).whole)
+        let (place, poll) = (self.copy(id).place, self.poll_of(id));
+        place.is_some_and(|place| {
+            self.where_is(place.batch).whole && !self.is_given_up(place.batch, poll)
+        })
+    }
+
+    fn poll_of(&self, id: CopyId) -> PollId {
+        self.history.voters.keys[self.copy(id).key].poll
+    }
+
+    /// Whether this batch came whole when its poll was not in the store yet, became a dead letter,
+    /// and somebody gave it up.
+    fn is_given_up(&self, batch: BatchId, poll: PollId) -> bool {
+        let operator = &self.history.operator;
+        operator.was_created_late(poll)
+            && operator.has_written_off(batch)
+            && !self.ledger.contains_key(&batch)
     }
 
     fn is_in_hours(&self, id: CopyId, poll: &Poll) -> bool {
@@ -201,6 +216,8 @@ impl<'a> Checker<'a> {
             let fate = self.fate(batch, position);
             let poll = &self.polls[&self.history.voters.keys[copy.key].poll];
             let place = self.where_is(batch);
+            let is_given_up = self.is_given_up(batch, poll.id);
+            let written_off = self.history.operator.has_written_off(batch);
             let in_hours = copy.accepted.is_some_and(|at| poll.hours().contain(at));
             let is_right = match fate {
                 Fate::Recorded {
@@ -210,13 +227,13 @@ impl<'a> Checker<'a> {
                     let may = match account {
                         Account::Counted | Account::Duplicate | Account::KeyConflict => true,
                         Account::AfterClose => !in_hours,
-                        // A whole copy that came when somebody had given the damaged one up.
-                        Account::Late => place.damaged,
+                        // A whole copy that came when somebody had given another up.
+                        Account::Late => written_off,
                     };
                     booked_for == poll.id && may && place.whole
                 }
                 Fate::DeadLettered => place.damaged && !place.whole,
-                Fate::Missing => !place.whole && (place.damaged || place.lost),
+                Fate::Missing => is_given_up || (!place.whole && (written_off || place.lost)),
                 Fate::NotSeen | Fate::NoSuchVote => false,
             };
             if !is_right {
@@ -309,13 +326,15 @@ impl<'a> Checker<'a> {
 
     fn check_finality(&self) {
         let now = self.history.world.now();
-        let unresolved = self.history.has_unresolved();
-        for poll in self.polls.values() {
+        let polls: Vec<Poll> = self.polls.values().cloned().collect();
+        for poll in &polls {
             let lost = self.lost_success(poll);
             let state = poll.state(now);
             let wrong = match state {
                 PollState::Final if lost => Some("a vote answered with success is missing"),
-                PollState::Closed if !unresolved => Some("nothing stands in the way"),
+                PollState::Closed if !self.history.keeps_from_final(poll, &polls) => {
+                    Some("nothing stands in the way")
+                }
                 _ => None,
             };
             if let Some(why) = wrong {
@@ -396,7 +415,7 @@ struct Known {
     cut: u64,
     /// In batches of which a whole copy came.
     whole: u64,
-    /// In batches of which only the envelope came.
+    /// In batches of which only the envelope came, or that were given up.
     damaged: u64,
     /// In other batches before the last that came.
     gone: u64,
@@ -417,7 +436,13 @@ impl Known {
                 continue;
             };
             for batch in batches.range(..=last).map(|(_, batch)| batch) {
-                known.add(checker.where_is(batch.id()), u64::from(batch.vote_count()));
+                let (id, poll) = (batch.id(), batch.header().poll);
+                let mut place = checker.where_is(id);
+                if checker.is_given_up(id, poll) {
+                    // Its letter holds its votes, as if it were damaged.
+                    (place.whole, place.damaged) = (false, true);
+                }
+                known.add(place, u64::from(batch.vote_count()));
             }
         }
         known

@@ -5,9 +5,9 @@
 pub(crate) enum Defect {
     /// The consumer applies copies as if nothing stood.
     CountsCopies,
-    /// The consumer acknowledges before it applies.
+    /// What is delivered is acknowledged before it is applied.
     AcknowledgesFirst,
-    /// The consumer applies and never acknowledges.
+    /// What is applied is never acknowledged.
     NeverAcknowledges,
     /// A new owner does not rebuild its window.
     SkipsTheRebuild,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paredao_domain::{
-    BatchId, EncodedBatch, Incarnation, Poll, PollId, PollState, UnixMillis, Vote,
+    BatchId, EncodedBatch, Incarnation, Minute, Poll, PollId, PollState, UnixMillis, Vote,
 };
 use paredao_store::{EmbeddedOptions, EmbeddedStore, Store};
 use tempfile::TempDir;
@@ -39,6 +39,7 @@ struct Seat {
     clock: Arc<ProcessClock>,
     process: Option<Process>,
     is_frozen: bool,
+    has_leapt: bool,
 }
 
 pub(crate) struct History {
@@ -87,12 +88,16 @@ impl History {
         let log = SimLog::new(&world);
         let mut operator = Operator::new(&world, &store, &log);
         operator.create_poll();
+        if world.hits(150) {
+            operator.announce_poll();
+        }
         let apis = (0..APIS).map(|_| Api::start(&world, &log)).collect();
         let consumers = (0..CONSUMERS)
             .map(|_| Seat {
                 clock: ProcessClock::new(&world),
                 process: None,
                 is_frozen: false,
+                has_leapt: false,
             })
             .collect();
         Self {
@@ -218,12 +223,12 @@ impl History {
         let whereabouts = self.log.whereabouts();
         for (copy, receipt) in self.voters.succeeded() {
             let in_hours = copy.accepted.is_some_and(|at| hours.contain(at));
-            let place = whereabouts.get(&receipt.batch).copied().unwrap_or_default();
             // A whole copy may still come after the barrier.
-            let is_decided = place.damaged;
+            let is_decided = self.operator.has_written_off(receipt.batch);
             let of_this = self.voters.keys[copy.key].poll == poll;
             if of_this && in_hours && !is_decided && !self.store.is_applied(receipt.batch) {
                 let batch = receipt.batch;
+                let place = whereabouts.get(&batch).copied().unwrap_or_default();
                 let why = format!("{place:?}; {}", self.log.tell(batch.incarnation));
                 return self
                     .world
@@ -258,10 +263,22 @@ impl History {
     fn trouble_a_consumer(&mut self) {
         let at = self.world.below(self.consumers.len());
         let seat = &mut self.consumers[at];
-        match self.world.below(3) {
+        match self.world.below(4) {
             0 => seat.clock.jump(),
+            1 if !seat.has_leapt && !seat.is_frozen => self.leap(at),
             _ => seat.is_frozen = !seat.is_frozen,
         }
+    }
+
+    /// Somebody sets a consumer's wall clock, sees the mistake, and sets it back: meanwhile the
+    /// consumer works and hardly any time passes.
+    fn leap(&mut self, at: usize) {
+        self.consumers[at].has_leapt = true;
+        self.consumers[at].clock.leap();
+        for _ in 0..=self.world.below(40) {
+            self.step_consumer(at);
+        }
+        self.consumers[at].clock.land();
     }
 
     fn trouble_log_and_store(&mut self) {
@@ -296,8 +313,11 @@ impl History {
     }
 
     fn people(&mut self) {
+        let has_room = self.operator.polls().len() < 3;
         match self.world.below(6) {
-            0 if self.operator.polls().len() < 3 => self.operator.create_poll(),
+            0 if has_room && self.world.hits(300) => self.operator.announce_poll(),
+            0 if has_room => self.operator.create_poll(),
+            0 => drop(self.operator.create_announced_poll()),
             1 => self.operator.close_one(),
             2 => self.operator.extend_one(),
             _ => {
@@ -312,6 +332,7 @@ impl History {
     /// arrives. Then nothing may be left undone.
     fn come_to_rest(&mut self) {
         self.world.heal();
+        self.operator.create_announced_poll();
         for _ in 0..3 {
             if self.world.hits(700) {
                 self.operator.close_one();
@@ -332,12 +353,12 @@ impl History {
         self.world.advance(1_300_000);
         self.rest(
             "a closed poll did not come to its end",
-            Self::are_polls_at_an_end,
+            Self::have_closed_polls_ended,
         );
         self.decide_about_letters();
         self.rest(
             "a closed poll did not become final",
-            Self::are_polls_at_an_end,
+            Self::have_closed_polls_ended,
         );
     }
 
@@ -387,17 +408,47 @@ impl History {
     }
 
     /// Every closed poll is final, or has a reason not to be that the model knows of.
-    fn are_polls_at_an_end(&self) -> bool {
+    fn have_closed_polls_ended(&self) -> bool {
         let polls = wait(self.store.inner().polls()).unwrap();
         let now = self.world.now();
-        let open_end = |poll: &&Poll| poll.state(now) == PollState::Closed;
-        polls.iter().filter(open_end).all(|_| self.has_unresolved())
+        let is_closed = |poll: &&Poll| poll.state(now) == PollState::Closed;
+        polls
+            .iter()
+            .filter(is_closed)
+            .all(|poll| self.keeps_from_final(poll, &polls))
     }
 
-    /// Whether anything is unresolved that may keep a result from becoming final.
-    pub(crate) fn has_unresolved(&self) -> bool {
-        let is_lost = self.log.whereabouts().values().any(|place| place.lost);
-        is_lost || !self.operator.unresolved_letters().is_empty()
+    /// Whether anything is unresolved that may keep the result of this poll from becoming final.
+    pub(crate) fn keeps_from_final(&self, poll: &Poll, polls: &[Poll]) -> bool {
+        let is_known = |id: PollId| polls.iter().any(|poll| poll.id == id);
+        let letters = self.operator.unresolved_letters();
+        let mut letters = letters.iter().map(|letter| letter.envelope);
+        letters.any(|envelope| envelope.is_none_or(|e| e.poll == poll.id || !is_known(e.poll)))
+            || self.has_lost_within(poll)
+    }
+
+    /// Whether a batch was lost whose votes may have been accepted in the hours of this poll, as
+    /// far as the batches before and after it tell.
+    fn has_lost_within(&self, poll: &Poll) -> bool {
+        let whereabouts = self.log.whereabouts();
+        let place = |id: &BatchId| whereabouts.get(id).copied().unwrap_or_default();
+        self.cuts_by_incarnation().values().any(|batches| {
+            let came = |batch: &&EncodedBatch| {
+                let place = place(&batch.id());
+                place.whole || place.damaged
+            };
+            let is_lost = |batch: &&EncodedBatch| place(&batch.id()).lost;
+            let lost = batches.values().copied().filter(is_lost);
+            lost.map(|batch| batch.id().number).any(|number| {
+                let mut before = batches.range(..number).map(|(_, batch)| *batch);
+                let mut after = batches.range(number..).map(|(_, batch)| *batch);
+                let from = before.rfind(came).map_or(Minute(0), minute_of);
+                let to = after.find(came).map_or(Minute(u32::MAX), minute_of);
+                let end = Minute(to.0.saturating_add(1)).start();
+                poll.opens_at.is_some_and(|opens| opens < end)
+                    && poll.closes_at.is_some_and(|closes| from.start() < closes)
+            })
+        })
     }
 
     /// Adds a vote to everything that is kept beside the ledger, so that only a recount can tell.
@@ -433,4 +484,8 @@ impl History {
         }
         all
     }
+}
+
+fn minute_of(batch: &EncodedBatch) -> Minute {
+    batch.header().minute
 }

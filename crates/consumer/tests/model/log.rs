@@ -14,6 +14,7 @@ use paredao_vote_log::{
 };
 use parking_lot::Mutex;
 
+use crate::defect::Defect;
 use crate::steps::step;
 use crate::world::{DEADLINE_MS, World};
 
@@ -410,6 +411,7 @@ impl SimSubscription {
             let skip = self.world.below(REORDER_MAX);
             if let Some(at) = lines.next(self.id, skip) {
                 taken.push(lines.delivery(self.id, at));
+                lines.items[at].is_acked |= self.world.has(Defect::AcknowledgesFirst);
             }
             if self.world.hits(self.world.trouble().delivered_again) {
                 let at = self.world.below(lines.items.len());
@@ -444,6 +446,9 @@ impl Subscription for SimSubscription {
         let mut lines = self.lines.lock();
         if lines.subscribers.front() != Some(&self.id) {
             return Err(LogError::Closed);
+        }
+        if self.world.has(Defect::NeverAcknowledges) {
+            return Ok(());
         }
         for tag in tags {
             let at = usize::try_from(tag.0).unwrap();

@@ -1,12 +1,13 @@
 //! The people in production: they create, close and extend polls, and decide about dead letters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use paredao_domain::{
-    Candidate, CandidateNumber, EncodedBatch, PartialsPolicy, Poll, PollDraft, PollState,
-    UnixMillis, UtcOffset,
+    BatchId, Candidate, CandidateNumber, EncodedBatch, PartialsPolicy, Poll, PollDraft, PollId,
+    PollSecret, PollState, UnixMillis, UtcOffset,
 };
-use paredao_store::{DeadLetter, DeadLetterState, PollChange, Store};
+use paredao_store::{DeadLetterHead, DeadLetterState, PollChange, Store};
 
 use crate::log::SimLog;
 use crate::steps::wait;
@@ -19,6 +20,10 @@ pub(crate) struct Operator {
     log: Arc<SimLog>,
     /// All polls as they were from each of these instants on.
     versions: Vec<(UnixMillis, Vec<Poll>)>,
+    /// A poll that APIs and voters know of and the store does not yet.
+    announced: Option<(PollDraft, Poll)>,
+    created_late: BTreeSet<PollId>,
+    written_off: BTreeSet<BatchId>,
 }
 
 impl Operator {
@@ -28,6 +33,9 @@ impl Operator {
             store: Arc::clone(store),
             log: Arc::clone(log),
             versions: Vec::new(),
+            announced: None,
+            created_late: BTreeSet::new(),
+            written_off: BTreeSet::new(),
         }
     }
 
@@ -46,17 +54,27 @@ impl Operator {
         known.map_or(&[], |(_, polls)| polls)
     }
 
+    /// Whether batches of this poll may have come to a store that did not know it.
+    pub(crate) fn was_created_late(&self, poll: PollId) -> bool {
+        self.created_late.contains(&poll)
+    }
+
+    /// Whether somebody gave up a letter of this batch.
+    pub(crate) fn has_written_off(&self, batch: BatchId) -> bool {
+        self.written_off.contains(&batch)
+    }
+
     fn publish(&mut self) {
-        let polls = wait(self.store.inner().polls()).unwrap();
+        let mut polls = wait(self.store.inner().polls()).unwrap();
+        polls.extend(self.announced.iter().map(|(_, poll)| poll.clone()));
         self.versions.push((self.world.now(), polls));
     }
 
-    pub(crate) fn create_poll(&mut self) {
+    fn draft(&self) -> PollDraft {
         let number = self.polls().len() + 1;
-        let now = self.world.now();
-        let closes = now.plus(self.world.between(60_000, 1_200_000));
+        let closes = self.world.now().plus(self.world.between(60_000, 1_200_000));
         let candidates = 1..=u64::try_from(2 + self.world.below(2)).unwrap();
-        let draft = PollDraft {
+        PollDraft {
             slug: format!("paredao-{number}").parse().unwrap(),
             title: format!("Quem sai? ({number})"),
             candidates: candidates
@@ -74,15 +92,55 @@ impl Operator {
             key_life_s: self.world.pick(&[130, 180, 300]).unwrap(),
             partials_policy: PartialsPolicy::Always,
             principal: false,
-        };
-        let poll = wait(self.store.inner().create_poll(draft, now)).unwrap();
+        }
+    }
+
+    /// Creates the poll that was announced, or another.
+    pub(crate) fn create_poll(&mut self) {
+        if self.create_announced_poll() {
+            return;
+        }
+        let is_first = self.polls().is_empty();
+        let draft = self.draft();
+        let poll = wait(self.store.inner().create_poll(draft, self.world.now())).unwrap();
         self.change(&poll, PollChange::Open);
         // Old enough that every API knows it.
         if let Some((from, _)) = self.versions.last_mut()
-            && number == 1
+            && is_first
         {
             *from = UnixMillis(0);
         }
+    }
+
+    /// APIs take votes for a poll that the store will know later: where an old copy of the store
+    /// was put back, for instance.
+    pub(crate) fn announce_poll(&mut self) {
+        if self.announced.is_some() {
+            return;
+        }
+        let now = self.world.now();
+        let draft = PollDraft {
+            opens_at: Some(now.rfc3339(UtcOffset::BRASILIA)),
+            ..self.draft()
+        };
+        let id = PollId(u32::try_from(self.polls().len() + 1).unwrap());
+        let secret = PollSecret::new([0; 32]);
+        let poll = draft.clone().into_poll(id, secret, now).unwrap();
+        self.world.saw("poll announced");
+        self.created_late.insert(id);
+        self.announced = Some((draft, poll));
+        self.publish();
+    }
+
+    /// Returns whether there was one.
+    pub(crate) fn create_announced_poll(&mut self) -> bool {
+        let Some((draft, announced)) = self.announced.take() else {
+            return false;
+        };
+        let poll = wait(self.store.inner().create_poll(draft, self.world.now())).unwrap();
+        assert_eq!((poll.id, poll.hours()), (announced.id, announced.hours()));
+        self.publish();
+        true
     }
 
     fn change(&mut self, poll: &Poll, change: PollChange) {
@@ -95,10 +153,11 @@ impl Operator {
     /// Closes some open poll, not as scheduled.
     pub(crate) fn close_one(&mut self) {
         let now = self.world.now();
+        let announced = self.announced.as_ref().map(|(_, poll)| poll.id);
         let open: Vec<Poll> = self
             .polls()
             .iter()
-            .filter(|poll| poll.state(now) == PollState::Open)
+            .filter(|poll| poll.state(now) == PollState::Open && Some(poll.id) != announced)
             .cloned()
             .collect();
         if let Some(poll) = open.get(self.world.below(open.len())) {
@@ -117,7 +176,7 @@ impl Operator {
         }
     }
 
-    pub(crate) fn unresolved_letters(&self) -> Vec<DeadLetter> {
+    pub(crate) fn unresolved_letters(&self) -> Vec<DeadLetterHead> {
         let letters = wait(self.store.inner().dead_letters()).unwrap();
         letters
             .into_iter()
@@ -126,19 +185,34 @@ impl Operator {
     }
 
     /// Decides about a dead letter: sends it again if it can be read, or gives it up.
-    pub(crate) fn decide(&self, letter: &DeadLetter) {
-        let resolve = |state| wait(self.store.inner().resolve_dead_letter(letter.id, state));
-        let batch = EncodedBatch::decode(letter.letter.body.clone());
-        match batch {
-            Ok(batch) if self.world.hits(500) => {
-                self.world.saw("requeued");
-                resolve(DeadLetterState::Requeued).unwrap();
-                self.log.inject(&batch);
-            }
-            _ => {
-                self.world.saw("written off");
-                resolve(DeadLetterState::WrittenOff("nobody can read it".to_owned())).unwrap();
-            }
+    pub(crate) fn decide(&mut self, letter: &DeadLetterHead) {
+        let body = wait(self.store.inner().dead_letter(letter.id)).unwrap();
+        match EncodedBatch::decode(body.letter.body) {
+            Ok(batch) if self.world.hits(500) => self.requeue(letter, &batch),
+            _ => self.write_off(letter),
         }
+    }
+
+    fn requeue(&self, letter: &DeadLetterHead, batch: &EncodedBatch) {
+        self.world.saw("requeued");
+        let exists = wait(self.store.inner().polls()).unwrap();
+        let exists = exists.iter().any(|poll| poll.id == batch.header().poll);
+        if letter.votes > 0 && exists {
+            self.world.saw("votes requeued");
+        }
+        self.resolve(letter, DeadLetterState::Requeued);
+        self.log.inject(batch);
+    }
+
+    fn write_off(&mut self, letter: &DeadLetterHead) {
+        self.world.saw("written off");
+        let why = "nobody can read it".to_owned();
+        self.resolve(letter, DeadLetterState::WrittenOff(why));
+        self.written_off
+            .extend(letter.envelope.map(|envelope| envelope.id));
+    }
+
+    fn resolve(&self, letter: &DeadLetterHead, state: DeadLetterState) {
+        wait(self.store.inner().resolve_dead_letter(letter.id, state)).unwrap();
     }
 }

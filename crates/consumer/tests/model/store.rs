@@ -10,9 +10,9 @@ use paredao_domain::{
     Position, ReceiptSecret, Slug, UnixMillis,
 };
 use paredao_store::{
-    Application, ApplyError, DeadLetter, DeadLetterId, DeadLetterState, EmbeddedStore, Fate, Fence,
-    FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange, Snapshot, Store,
-    StoreError,
+    Application, ApplyError, DeadLetter, DeadLetterHead, DeadLetterId, DeadLetterState,
+    EmbeddedStore, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, Loss, LossName,
+    OwnerId, PollChange, Snapshot, Store, StoreError,
 };
 use parking_lot::Mutex;
 
@@ -130,10 +130,23 @@ impl FaultyStore {
         let result = wait(self.inner.apply(&used, &application));
         match &result {
             Ok(()) => self.note_applied(fence, newest, &application),
-            Err(ApplyError::Fenced) => self.world.saw("fenced"),
-            Err(_) => {}
+            Err(error) => self.note_refusal(error),
         }
         result
+    }
+
+    fn note_refusal(&self, error: &ApplyError) {
+        match error {
+            ApplyError::Fenced => self.world.saw("fenced"),
+            ApplyError::Store(error) => self.note_damage(error),
+            ApplyError::AlreadyApplied(_) | ApplyError::Unknown(_) => {}
+        }
+    }
+
+    fn note_damage(&self, error: &StoreError) {
+        if !error.may_pass() {
+            self.world.report(Violation::Damaged(error.to_string()));
+        }
     }
 
     fn note_applied(&self, fence: &Fence, newest: Option<Fence>, application: &Application) {
@@ -145,6 +158,8 @@ impl FaultyStore {
         self.seen.lock().applied.extend(ids);
         self.world
             .saw_times("recovered", application.recovered.len() as u64);
+        self.world
+            .saw_times("dead letter", application.dead_letters.len() as u64);
     }
 
     fn execute_final(
@@ -166,8 +181,8 @@ impl FaultyStore {
                 }
                 self.seen.lock().newly_final.push(poll);
             }
-            Err(ApplyError::Fenced) => self.world.saw("fenced"),
-            _ => {}
+            Ok(_) => {}
+            Err(error) => self.note_refusal(error),
         }
         result
     }
@@ -204,6 +219,9 @@ impl FaultyStore {
             return Err(away());
         }
         let answer = ask();
+        if let Err(error) = &answer {
+            self.note_damage(error);
+        }
         step().await;
         if self.world.hits(self.world.trouble().store_answer_lost) {
             return Err(away());
@@ -290,8 +308,8 @@ impl Store for FaultyStore {
     }
 
     async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError> {
-        let minutes = query.minutes.as_ref();
-        let is_rebuild = minutes.is_some_and(|m| *m.end() == Minute(u32::MAX));
+        // Who looks for copies of votes asks for the entries of their poll.
+        let is_rebuild = query.poll.is_none();
         self.world.saw(if is_rebuild {
             "window rebuilt"
         } else {
@@ -337,7 +355,7 @@ impl Store for FaultyStore {
         self.ask(|| wait(self.inner.fate(batch, position))).await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn dead_letters(&self) -> Result<Vec<DeadLetterHead>, StoreError> {
         self.ask(|| wait(self.inner.dead_letters())).await
     }
 
@@ -351,6 +369,20 @@ impl Store for FaultyStore {
         state: DeadLetterState,
     ) -> Result<(), StoreError> {
         self.ask(|| wait(self.inner.resolve_dead_letter(id, state)))
+            .await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, StoreError> {
+        self.ask(|| wait(self.inner.losses())).await
+    }
+
+    async fn write_off_loss(
+        &self,
+        name: LossName,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Result<Loss, StoreError> {
+        self.ask(|| wait(self.inner.write_off_loss(name, reason, now)))
             .await
     }
 

@@ -41,6 +41,8 @@ pub(crate) enum Violation {
     },
     #[error("a fenced consumer wrote ({0})")]
     FencedWrote(String),
+    #[error("the store found itself damaged: {0}")]
+    Damaged(String),
     #[error("a consumer stopped: {0}")]
     ConsumerStopped(String),
     #[error("it panicked: {0}")]

@@ -159,6 +159,7 @@ impl World {
 pub(crate) struct ProcessClock {
     world: Arc<World>,
     skew_ms: AtomicI64,
+    leap_ms: AtomicI64,
 }
 
 impl ProcessClock {
@@ -166,6 +167,7 @@ impl ProcessClock {
         let clock = Self {
             world: Arc::clone(world),
             skew_ms: AtomicI64::new(0),
+            leap_ms: AtomicI64::new(0),
         };
         clock.jump();
         Arc::new(clock)
@@ -178,11 +180,24 @@ impl ProcessClock {
         let skew = self.world.pick(&skews).unwrap_or(0);
         self.skew_ms.store(skew, Ordering::Relaxed);
     }
+
+    /// Is hours wrong, in one direction or the other, until it lands.
+    pub(crate) fn leap(&self) {
+        let hours = self.world.between(1, 6);
+        let hours = if self.world.hits(500) { hours } else { -hours };
+        self.leap_ms.store(hours * 3_600_000, Ordering::Relaxed);
+        self.world.saw("clock leapt");
+    }
+
+    pub(crate) fn land(&self) {
+        self.leap_ms.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Clock for ProcessClock {
     fn now(&self) -> UnixMillis {
-        self.world.now().plus(self.skew_ms.load(Ordering::Relaxed))
+        let wrong_ms = self.skew_ms.load(Ordering::Relaxed) + self.leap_ms.load(Ordering::Relaxed);
+        self.world.now().plus(wrong_ms)
     }
 
     fn boot(&self) -> BootMillis {

@@ -83,12 +83,22 @@ pub(super) async fn a_page_of_some_minutes_or_of_one_poll_holds_nothing_else(
             bytes_max: 3_000,
             ..whole_lane(Lane(0))
         };
-        let expected = all.iter().filter(|entry| {
+        let order = |entry: &LedgerEntry| {
+            let minute = entry.batch.header().minute;
+            (minutes.as_ref().map(|_| minute), entry.position)
+        };
+        let last_page_ended = all
+            .iter()
+            .find(|entry| entry.position == LedgerPosition(after))
+            .map(order);
+        let is_asked_for = |entry: &&LedgerEntry| {
             let header = entry.batch.header();
-            entry.position > LedgerPosition(after)
+            Some(order(entry)) > last_page_ended
                 && minutes.as_ref().is_none_or(|m| m.contains(&header.minute))
                 && poll.is_none_or(|poll| poll == header.poll)
-        });
+        };
+        let mut expected: Vec<_> = all.iter().filter(is_asked_for).collect();
+        expected.sort_by_key(|entry| order(entry));
         assert!(pages(&*store, query).await.iter().eq(expected));
     }
 }

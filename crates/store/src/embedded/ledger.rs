@@ -14,8 +14,6 @@ use crate::{ApplyError, Fate, LedgerQuery};
 const POSITION_BITS: u32 = 48;
 const COLUMNS: &str =
     "place, incarnation, number, poll, minute, votes, checksum, seal, marks, body";
-/// Places looked up at once for a page by minutes; far more than a page holds.
-const PLACES_MAX: usize = 4096;
 
 /// The key of an entry's row.
 pub(super) fn place(lane: Lane, position: LedgerPosition) -> i64 {
@@ -188,58 +186,83 @@ fn fill_by_position(connection: &Connection, query: &LedgerQuery, page: &mut Pag
     Ok(())
 }
 
+/// Minute by minute, so that a page goes on where the last one ended and never sorts more than the
+/// entries of one minute.
 fn fill_by_minute(
     connection: &Connection,
     query: &LedgerQuery,
     minutes: (Minute, Minute),
     page: &mut Page,
 ) -> Work<()> {
-    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE place = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut after = query.after;
-    loop {
-        let places = places_of_minutes(connection, query, minutes, after)?;
-        for &place in &places {
-            if page.is_full() {
-                return Ok(());
-            }
-            let mut rows = statement.query([place])?;
-            if let Some(row) = rows.next()? {
-                page.take(row)?;
-            }
-        }
-        match places.last() {
-            Some(&last) if places.len() == PLACES_MAX => after = position_of(last),
-            _ => return Ok(()),
+    let after = place(query.lane, query.after);
+    let (mut first, last) = minutes;
+    let mut after_in_first = None;
+    if let Some(minute) = minute_at(connection, after)?
+        && minute >= first
+    {
+        first = minute;
+        after_in_first = Some(after);
+    }
+    while let Some(minute) = next_minute(connection, query.lane, (first, last))? {
+        let after = after_in_first.take().filter(|_| minute == first);
+        fill_from(connection, query, minute, after, page)?;
+        match minute.0.checked_add(1) {
+            Some(next) if !page.is_full() => first = Minute(next),
+            _ => break,
         }
     }
+    Ok(())
 }
 
-/// Where the entries of some minutes are, read from the index alone.
-fn places_of_minutes(
+/// Entries of one minute, after a place in it.
+fn fill_from(
     connection: &Connection,
     query: &LedgerQuery,
-    (first, last): (Minute, Minute),
-    after: LedgerPosition,
-) -> Work<Vec<i64>> {
-    let mut statement = connection.prepare_cached(
+    minute: Minute,
+    after: Option<i64>,
+    page: &mut Page,
+) -> Work<()> {
+    let mut places = connection.prepare_cached(
         "SELECT place FROM ledger INDEXED BY ledger_minute
-         WHERE lane = ?1 AND minute BETWEEN ?2 AND ?3 AND place > ?4 AND (?5 IS NULL OR poll = ?5)
-         ORDER BY place LIMIT ?6",
+         WHERE lane = ?1 AND minute = ?2 AND (?3 IS NULL OR place > ?3)
+           AND (?4 IS NULL OR poll = ?4)
+         ORDER BY place",
     )?;
-    let limit = i64::try_from(PLACES_MAX).unwrap_or(i64::MAX);
-    let rows = statement.query_map(
-        (
-            query.lane.0,
-            first.0,
-            last.0,
-            place(query.lane, after),
-            query.poll.map(|poll| poll.0),
-            limit,
-        ),
-        |row| row.get(0),
+    let sql = format!("SELECT {COLUMNS} FROM ledger WHERE place = ?1");
+    let mut entries = connection.prepare_cached(&sql)?;
+    let poll = query.poll.map(|poll| poll.0);
+    let mut places = places.query((query.lane.0, minute.0, after, poll))?;
+    while !page.is_full()
+        && let Some(row) = places.next()?
+    {
+        let mut found = entries.query([row.get::<_, i64>(0)?])?;
+        if let Some(row) = found.next()? {
+            page.take(row)?;
+        }
+    }
+    Ok(())
+}
+
+fn minute_at(connection: &Connection, place: i64) -> Work<Option<Minute>> {
+    let mut statement = connection.prepare_cached("SELECT minute FROM ledger WHERE place = ?1")?;
+    let minute = statement.query_row([place], |row| row.get(0)).optional()?;
+    Ok(minute.map(Minute))
+}
+
+/// The first of these minutes that has an entry.
+fn next_minute(
+    connection: &Connection,
+    lane: Lane,
+    (first, last): (Minute, Minute),
+) -> Work<Option<Minute>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT minute FROM ledger INDEXED BY ledger_minute
+         WHERE lane = ?1 AND minute BETWEEN ?2 AND ?3 ORDER BY minute LIMIT 1",
     )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let minute = statement
+        .query_row((lane.0, first.0, last.0), |row| row.get(0))
+        .optional()?;
+    Ok(minute.map(Minute))
 }
 
 /// Shows an entry's row as it is kept, without copying its bytes.

@@ -2,27 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions};
+use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions, LaneOwner};
 use paredao_domain::{
-    Accounts, BatchId, BootMillis, Candidate, CandidateNumber, Clock, EncodedBatch, Incarnation,
-    KeyHash, KeySource, Lane, LedgerEntry, PartialsPolicy, Poll, PollDraft, PollId, Position,
-    ReceiptSecret, Slug, UnixMillis, UtcOffset, VERSION, Vote, VotingHours,
+    Accounts, BootMillis, Candidate, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash,
+    KeySource, Lane, PartialsPolicy, Poll, PollDraft, PollId, UnixMillis, UtcOffset, Vote,
+    VotingHours,
 };
 use paredao_intake::{Ballot, Intake, IntakeOptions};
-use paredao_store::{
-    Application, ApplyError, DeadLetter, DeadLetterId, DeadLetterState, EmbeddedOptions,
-    EmbeddedStore, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, OwnerId, PollChange,
-    Snapshot, Store, StoreError,
-};
+use paredao_store::{EmbeddedOptions, EmbeddedStore, OwnerId, PollChange, Snapshot, Store};
 use paredao_vote_log::disk::RealDisk;
-use paredao_vote_log::{
-    AppendError, Delivery, DeliveryTag, EmbeddedLog, LogError, LogStatus, Subscription, VoteLog,
-};
+use paredao_vote_log::{EmbeddedLog, VoteLog};
 use tempfile::TempDir;
+
+use crate::leaving_store::LeavingStore;
+use crate::newer_log::NewerLog;
 
 pub(crate) const LANE: Lane = Lane(0);
 pub(crate) const POLL: PollId = PollId(1);
@@ -110,10 +106,7 @@ impl Rig {
         let file = folder.path().join("store.sqlite");
         let inner = EmbeddedStore::open(&file, EmbeddedOptions::default()).unwrap();
         let mut rig = Self {
-            store: Arc::new(LeavingStore {
-                inner,
-                is_away: AtomicBool::new(false),
-            }),
+            store: Arc::new(LeavingStore::new(inner)),
             clock: Arc::new(SetClock(AtomicI64::new(NOW.0))),
             log: None,
             newer_release: false,
@@ -149,7 +142,7 @@ impl Rig {
     pub(crate) fn log(&self) -> Arc<dyn VoteLog> {
         let inner = Arc::clone(self.log.as_ref().unwrap());
         if self.newer_release {
-            Arc::new(FromTheFuture(inner))
+            Arc::new(NewerLog(inner))
         } else {
             inner
         }
@@ -162,7 +155,7 @@ impl Rig {
 
     /// The store itself, which is always there.
     pub(crate) fn real(&self) -> &EmbeddedStore {
-        &self.store.inner
+        self.store.inner()
     }
 
     fn draw(&self) -> u64 {
@@ -213,9 +206,9 @@ impl Rig {
         Arc::new(Intake::start(self.log(), clock, incarnations, options).unwrap())
     }
 
-    /// Everything but the files goes, and the log is opened again: what was acknowledged and is
-    /// still there is delivered again.
-    pub(crate) async fn crash(&mut self, intake: Arc<Intake>, consumer: Consumer) {
+    /// Intake and consumer stop in good order while the store is away, and the log is opened again:
+    /// what was acknowledged and is still there is delivered again.
+    pub(crate) async fn restart(&mut self, intake: Arc<Intake>, consumer: Consumer) {
         self.store.go_away();
         assert!(intake.stop(LIMIT).await);
         drop(intake);
@@ -248,6 +241,10 @@ impl Rig {
     }
 
     pub(crate) async fn create_open_poll(&self, slug: &str) -> Poll {
+        self.create_open_poll_with(slug, 180).await
+    }
+
+    pub(crate) async fn create_open_poll_with(&self, slug: &str, key_life_s: u32) -> Poll {
         let draft = PollDraft {
             slug: slug.parse().unwrap(),
             title: "Quem sai?".to_owned(),
@@ -260,7 +257,7 @@ impl Rig {
             utc_offset: UtcOffset::BRASILIA,
             opens_at: None,
             closes_at: None,
-            key_life_s: 180,
+            key_life_s,
             partials_policy: PartialsPolicy::Always,
             principal: false,
         };
@@ -277,6 +274,23 @@ impl Rig {
         let close = PollChange::Close { lead_ms: 0 };
         let now = self.clock.now();
         self.real().change_poll(&slug, close, now).await.unwrap();
+    }
+
+    /// Lets the time pass in which votes for the first poll may still be on their way, once the
+    /// consumer has seen that it is closed.
+    pub(crate) async fn settle(&self, consumer: &Consumer) {
+        self.until("the consumer sees the end", async |_| {
+            consumer.status().hurdles.contains_key(&POLL)
+        })
+        .await;
+        self.clock.advance(SETTLE_MS);
+    }
+
+    pub(crate) async fn owner(&self) -> LaneOwner {
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let owner = LaneOwner::claim(store, clock, LANE, OwnerId(self.draw()));
+        owner.await.unwrap()
     }
 
     pub(crate) async fn snapshot(&self) -> Snapshot {
@@ -311,167 +325,5 @@ impl Rig {
         let accounted = books.accounts.total() + books.dead_lettered + books.missing + in_flight;
         assert_eq!(cut - books.unanswered, accepted, "{books:?}");
         assert_eq!(accounted, accepted, "{books:?}");
-    }
-}
-
-/// The store, which goes away and comes back as told.
-pub(crate) struct LeavingStore {
-    inner: EmbeddedStore,
-    is_away: AtomicBool,
-}
-
-impl LeavingStore {
-    pub(crate) fn go_away(&self) {
-        self.is_away.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn come_back(&self) {
-        self.is_away.store(false, Ordering::SeqCst);
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.is_away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("told to be away".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for LeavingStore {
-    async fn receipt_secret(&self) -> Result<ReceiptSecret, StoreError> {
-        self.check()?;
-        self.inner.receipt_secret().await
-    }
-
-    async fn create_poll(&self, draft: PollDraft, now: UnixMillis) -> Result<Poll, StoreError> {
-        self.check()?;
-        self.inner.create_poll(draft, now).await
-    }
-
-    async fn change_poll(
-        &self,
-        slug: &Slug,
-        change: PollChange,
-        now: UnixMillis,
-    ) -> Result<Poll, StoreError> {
-        self.check()?;
-        self.inner.change_poll(slug, change, now).await
-    }
-
-    async fn polls(&self) -> Result<Vec<Poll>, StoreError> {
-        self.check()?;
-        self.inner.polls().await
-    }
-
-    async fn snapshot(&self, now: UnixMillis) -> Result<Snapshot, StoreError> {
-        self.check()?;
-        self.inner.snapshot(now).await
-    }
-
-    async fn claim_lane(&self, lane: Lane, owner: OwnerId) -> Result<LaneClaim, StoreError> {
-        self.check()?;
-        self.inner.claim_lane(lane, owner).await
-    }
-
-    async fn apply(&self, fence: &Fence, application: &Application) -> Result<(), ApplyError> {
-        self.check()?;
-        self.inner.apply(fence, application).await
-    }
-
-    async fn known(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, Known)>, StoreError> {
-        self.check()?;
-        self.inner.known(ids).await
-    }
-
-    async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError> {
-        self.check()?;
-        self.inner.ledger(query).await
-    }
-
-    async fn finalize(
-        &self,
-        fence: &Fence,
-        poll: PollId,
-        now: UnixMillis,
-    ) -> Result<Vec<FinalityHurdle>, ApplyError> {
-        self.check()?;
-        self.inner.finalize(fence, poll, now).await
-    }
-
-    async fn fate(&self, batch: BatchId, position: Position) -> Result<Fate, StoreError> {
-        self.check()?;
-        self.inner.fate(batch, position).await
-    }
-
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
-        self.check()?;
-        self.inner.dead_letters().await
-    }
-
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, StoreError> {
-        self.check()?;
-        self.inner.dead_letter(id).await
-    }
-
-    async fn resolve_dead_letter(
-        &self,
-        id: DeadLetterId,
-        state: DeadLetterState,
-    ) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.resolve_dead_letter(id, state).await
-    }
-
-    async fn checkpoint(&self) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.checkpoint().await
-    }
-}
-
-/// A log whose batches come out as a newer release would write them: another version byte, and a
-/// checksum that fits.
-struct FromTheFuture(Arc<EmbeddedLog>);
-
-struct FutureSubscription(Box<dyn Subscription>);
-
-#[async_trait]
-impl VoteLog for FromTheFuture {
-    async fn append(&self, batch: &EncodedBatch) -> Result<(), AppendError> {
-        self.0.append(batch).await
-    }
-
-    async fn subscribe(&self, lane: Lane) -> Result<Box<dyn Subscription>, LogError> {
-        let inner = self.0.subscribe(lane).await?;
-        Ok(Box::new(FutureSubscription(inner)))
-    }
-
-    async fn status(&self, lane: Lane) -> Result<LogStatus, LogError> {
-        self.0.status(lane).await
-    }
-}
-
-#[async_trait]
-impl Subscription for FutureSubscription {
-    async fn next(&mut self, votes_max: usize) -> Result<Vec<Delivery>, LogError> {
-        let mut deliveries = self.0.next(votes_max).await?;
-        for delivery in &mut deliveries {
-            let mut body = delivery.body.to_vec();
-            body.truncate(body.len() - 4);
-            body.iter_mut()
-                .take(1)
-                .for_each(|version| *version = VERSION + 1);
-            body.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-            delivery.body = body.into();
-        }
-        Ok(deliveries)
-    }
-
-    async fn ack(&mut self, tags: &[DeliveryTag]) -> Result<(), LogError> {
-        self.0.ack(tags).await
-    }
-
-    async fn release(&mut self) -> Result<(), LogError> {
-        self.0.release().await
     }
 }

@@ -5,6 +5,9 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+mod leaving_store;
+mod looking_back;
+mod newer_log;
 mod rig;
 
 use std::time::Duration;
@@ -14,7 +17,7 @@ use paredao_domain::{
     BatchHeader, BatchId, BatchKind, EncodedBatch, Incarnation, Mode, PollId, PollState,
 };
 use paredao_store::{DeadLetterState, Fate, FinalityHurdle, Store};
-use rig::{LANE, LIMIT, NOW, POLL, Rig, SETTLE_MS, vote};
+use rig::{LANE, LIMIT, NOW, POLL, Rig, vote};
 
 /// A batch that no intake cut.
 fn foreign(number: u64, poll: PollId, keys: std::ops::Range<u64>) -> EncodedBatch {
@@ -78,7 +81,7 @@ async fn a_restart_in_the_middle_counts_every_vote_once() {
         if round % 2 == 0 {
             rig.until_counted(100 + round * 50).await;
         }
-        rig.crash(intake, consumer).await;
+        rig.restart(intake, consumer).await;
     }
     let consumer = rig.consumer();
     rig.until_counted(250).await;
@@ -102,9 +105,35 @@ async fn deliveries_wait_while_the_store_is_away() {
     assert!(rig.log().status(LANE).await.unwrap().votes >= 20);
     rig.store.come_back();
     rig.until_counted(30).await;
-    assert_eq!(consumer.status().state, ConsumerState::Owning);
+    rig.until("the consumer is back at work", async |_| {
+        consumer.status().state == ConsumerState::Owning
+    })
+    .await;
+    assert_eq!(
+        rig.store.claims(),
+        1,
+        "what it knows of the lane still holds"
+    );
     assert!(intake.stop(LIMIT).await && consumer.stop(LIMIT).await);
     rig.assert_conserved(30).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_refused_is_tried_again_without_claiming_the_lane_again() {
+    let rig = Rig::new().await;
+    let consumer = rig.consumer();
+    rig.log().append(&foreign(1, POLL, 0..3)).await.unwrap();
+    rig.until_counted(3).await;
+    rig.store.take_nothing();
+    rig.log().append(&foreign(2, POLL, 3..6)).await.unwrap();
+    rig.until("the consumer notices", async |_| {
+        consumer.status().state == ConsumerState::StoreAway
+    })
+    .await;
+    rig.store.come_back();
+    rig.until_counted(6).await;
+    assert_eq!((rig.store.claims(), rig.store.ledger_reads()), (1, 2));
+    assert!(consumer.stop(LIMIT).await);
 }
 
 #[tokio::test]
@@ -134,15 +163,13 @@ async fn a_batch_for_a_poll_that_is_not_there_yet_is_counted_when_it_is_requeued
     assert_eq!(rig.create_open_poll("segundo").await.id, second);
 
     let letter = rig.real().dead_letters().await.unwrap().remove(0);
-    assert!(
-        letter.letter.reason.contains("does not exist"),
-        "{letter:?}"
-    );
+    assert!(letter.reason.contains("does not exist"), "{letter:?}");
     let requeued = DeadLetterState::Requeued;
     rig.real()
         .resolve_dead_letter(letter.id, requeued)
         .await
         .unwrap();
+    let letter = rig.real().dead_letter(letter.id).await.unwrap();
     let batch = EncodedBatch::decode(letter.letter.body).unwrap();
     rig.log().append(&batch).await.unwrap();
     rig.until_counted(7).await;
@@ -230,7 +257,7 @@ async fn a_closed_poll_becomes_final_and_what_comes_later_is_late() {
     let intake = rig.intake();
     rig::submit_all(&intake, 0..40).await;
     rig.close_poll().await;
-    rig.clock.advance(SETTLE_MS);
+    rig.settle(&consumer).await;
     rig.until("the poll is final", async |rig| {
         rig.snapshot().await.polls[0].poll.state(NOW) == PollState::Final
     })
@@ -254,7 +281,7 @@ async fn a_dead_letter_keeps_a_result_from_becoming_final_until_somebody_decides
     let consumer = rig.consumer();
     rig.until_counted(4).await;
     rig.close_poll().await;
-    rig.clock.advance(SETTLE_MS);
+    rig.settle(&consumer).await;
     rig.until("the hurdle is named", async |_| {
         consumer.status().hurdles.get(&POLL) == Some(&vec![FinalityHurdle::DeadLetters(1)])
     })
