@@ -133,6 +133,8 @@ impl<'a> Judge<'a> {
     ) -> Vec<Mark> {
         let minute = batch.header().minute;
         self.overlay.reserve(batch.vote_count() as usize);
+        let repeatable = batch.votes().filter(|(_, vote)| vote.source.can_repeat());
+        self.window.warm(repeatable.map(|(_, vote)| vote.key));
         let mut marks = Vec::new();
         for (position, vote) in batch.votes() {
             let accepted_at = minute.at(vote.offset);

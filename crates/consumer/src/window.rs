@@ -2,7 +2,7 @@
 //!
 //! A cache of the ledger, made for tens of millions of keys in at most 32 bytes each: entries of
 //! 20 bytes stand in the order in which they came in blocks that are freed whole, and 256 small
-//! open-addressed tables of four-byte references find them. Each table grows by itself, so no
+//! open-addressed tables of five-byte references find them. Each table grows by itself, so no
 //! vote ever waits for a large one to be rebuilt. References to entries that have gone are
 //! reused, and dropped when their table is rebuilt.
 //!
@@ -10,20 +10,18 @@
 //! the clock, more batches than it can number) shortens that time; whoever judges a vote by a copy
 //! of another time asks the ledger.
 
+mod table;
+
 use std::collections::VecDeque;
 
 use paredao_domain::{
     CandidateNumber, KeyHash, LedgerPosition, Minute, PollId, Position, Standing, UnixMillis, Vote,
 };
 
+use self::table::Table;
+
 const BLOCK_ENTRIES: u32 = 1 << 14;
 const TABLES: usize = 256;
-const EMPTY: u32 = u32::MAX;
-/// A table is rebuilt when more than this share of its slots is taken…
-const LOAD_MAX_PERCENT: usize = 85;
-/// …and has this share taken afterwards, by live entries only.
-const LOAD_REBUILT_PERCENT: usize = 60;
-const SLOTS_MIN: usize = 8;
 /// Batch references have 24 bits.
 const REFERENCES: u32 = 1 << 24;
 /// Batches it holds at most: one fewer, so that no two of them share a reference.
@@ -108,12 +106,6 @@ pub struct Window {
     is_crowded: bool,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Table {
-    slots: Vec<u32>,
-    taken: usize,
-}
-
 impl Window {
     /// An empty window that is to hold the keys accepted between these instants, both included:
     /// what is accepted at other times is passed over.
@@ -162,8 +154,8 @@ impl Window {
             .iter()
             .map(|b| b.capacity() * size_of::<Entry>())
             .sum();
-        let slots: usize = self.tables.iter().map(|t| t.slots.capacity() * 4).sum();
-        blocks + slots + self.sources.capacity() * size_of::<Source>()
+        let tables: usize = self.tables.iter().map(Table::bytes).sum();
+        blocks + tables + self.sources.capacity() * size_of::<Source>()
     }
 
     /// Whether keys had to go that belong to the time asked for, because it was full. Building it
@@ -228,10 +220,6 @@ impl Window {
             position: position.to_le_bytes(),
             offset: vote.offset.to_le_bytes(),
         };
-        if self.end == EMPTY {
-            // This number means "empty" in the tables: the entry that has it is never found.
-            self.push(entry);
-        }
         let number = self.push(entry);
         self.link(&vote.key, number);
     }
@@ -248,6 +236,16 @@ impl Window {
         let number = self.end;
         self.end = self.end.wrapping_add(1);
         number
+    }
+
+    /// Reads what looking for these keys will read first. Done for a whole batch before it is
+    /// judged, the cache misses of its keys overlap; one by one, each waits for the one before.
+    pub fn warm(&self, keys: impl Iterator<Item = KeyHash>) {
+        for key in keys {
+            if let Some(table) = self.tables.get(table_of(&key)) {
+                table.touch(&key);
+            }
+        }
     }
 
     /// The first copy, in the order of the ledger, that stands within the probe's life.
@@ -374,12 +372,8 @@ impl Window {
     }
 
     fn rebuilt(&self, old: &Table) -> Table {
-        let live = || old.slots.iter().filter_map(|&n| Some((n, self.live(n)?)));
-        let wanted = (live().count() + 1) * 100 / LOAD_REBUILT_PERCENT;
-        let mut table = Table {
-            slots: vec![EMPTY; wanted.max(SLOTS_MIN)],
-            taken: 0,
-        };
+        let live = || old.numbers().filter_map(|n| Some((n, self.live(n)?)));
+        let mut table = Table::for_entries(live().count());
         live().for_each(|(number, entry)| table.insert(&KeyHash(entry.key), number, |_| false));
         table
     }
@@ -389,41 +383,6 @@ impl Window {
 fn table_of(key: &KeyHash) -> usize {
     let [first, ..] = key.0;
     usize::from(first)
-}
-
-impl Table {
-    fn is_full(&self) -> bool {
-        (self.taken + 1) * 100 > self.slots.len() * LOAD_MAX_PERCENT
-    }
-
-    /// The slot at which a key's probe sequence begins: its next four bytes, scaled.
-    fn home(&self, key: &KeyHash) -> usize {
-        let [_, a, b, c, d, ..] = key.0;
-        let spread = u64::from(u32::from_le_bytes([a, b, c, d]));
-        usize::try_from((spread * self.slots.len() as u64) >> 32).unwrap_or(0)
-    }
-
-    /// Slots from a key's home to the first empty one.
-    fn probe(&self, key: &KeyHash) -> impl Iterator<Item = u32> {
-        let (before, after) = self.slots.split_at(self.home(key));
-        after
-            .iter()
-            .chain(before)
-            .copied()
-            .take_while(|&number| number != EMPTY)
-    }
-
-    /// Puts a reference into the first slot that is empty or that `is_gone` frees. There is one:
-    /// a table is rebuilt before it is full.
-    fn insert(&mut self, key: &KeyHash, number: u32, is_gone: impl Fn(u32) -> bool) {
-        let home = self.home(key);
-        let (before, after) = self.slots.split_at_mut(home);
-        let mut slots = after.iter_mut().chain(before);
-        if let Some(slot) = slots.find(|slot| **slot == EMPTY || is_gone(**slot)) {
-            self.taken += usize::from(*slot == EMPTY);
-            *slot = number;
-        }
-    }
 }
 
 #[cfg(test)]

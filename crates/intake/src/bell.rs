@@ -83,10 +83,42 @@ impl Drop for Waiter {
 }
 
 /// One thread's bell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
-    wakers: Mutex<Vec<Waker>>,
+    /// Those to be woken; `None` when nobody answers the bell any more.
+    wakers: Mutex<Option<Vec<Waker>>>,
     thread: AtomicWaker,
+}
+
+impl Bell {
+    /// Wakes these through their thread, or one by one if it has gone.
+    fn ring(&self, wakers: &mut Vec<Waker>) {
+        match &mut *self.wakers.lock() {
+            Some(waiting) => waiting.append(wakers),
+            None => return wakers.drain(..).for_each(Waker::wake),
+        }
+        self.thread.wake();
+    }
+}
+
+/// A thread's promise to answer its bell; kept until it is dropped.
+#[derive(Debug)]
+struct Ringer(Arc<Bell>);
+
+impl Ringer {
+    /// Puts those to be woken into `mine`, which is empty.
+    fn take(&self, mine: &mut Vec<Waker>) {
+        if let Some(waiting) = &mut *self.0.wakers.lock() {
+            std::mem::swap(mine, waiting);
+        }
+    }
+}
+
+impl Drop for Ringer {
+    fn drop(&mut self) {
+        let left = self.0.wakers.lock().take();
+        left.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 /// The bells of an intake.
@@ -95,17 +127,22 @@ pub(crate) struct Bells(Mutex<Vec<Arc<Bell>>>);
 
 impl Bells {
     /// Hangs a bell for this thread and answers it for ever. To be run as a task of the thread,
-    /// once.
+    /// once. When the future is dropped, the thread's voters are woken one by one again.
     pub(crate) fn answer(&self) -> impl Future<Output = ()> + use<> {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell {
+            wakers: Mutex::new(Some(Vec::new())),
+            thread: AtomicWaker::new(),
+        });
         let mut bells = self.0.lock();
         BELL_OF_THIS_THREAD.set(Some(bells.len()));
         bells.push(Arc::clone(&bell));
         drop(bells);
+        let ringer = Ringer(bell);
         let mut mine = Vec::new();
         poll_fn(move |context| {
-            bell.thread.register(context.waker());
-            std::mem::swap(&mut mine, &mut *bell.wakers.lock());
+            // Before the look: what is left at the bell after it rings this waker.
+            ringer.0.thread.register(context.waker());
+            ringer.take(&mut mine);
             mine.drain(..).for_each(Waker::wake);
             Poll::Pending
         })
@@ -147,8 +184,7 @@ impl Drop for Round {
     fn drop(&mut self) {
         for (bell, wakers) in self.bells.iter().zip(&mut self.wakers) {
             if !wakers.is_empty() {
-                bell.wakers.lock().append(wakers);
-                bell.thread.wake();
+                bell.ring(wakers);
             }
         }
     }
@@ -156,8 +192,10 @@ impl Drop for Round {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::task::Wake;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -247,5 +285,108 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         let unknown = Poll::Ready(Err(NotTaken::OutcomeUnknown));
         assert_eq!(poll(Pin::new(&mut voter), &waker), unknown);
+    }
+
+    #[test]
+    fn a_thread_that_leaves_its_bell_leaves_nobody_asleep() {
+        std::thread::spawn(|| {
+            let bells = Bells::default();
+            let bell = Box::pin(bells.answer());
+            let (count, waker) = counted();
+            let mut slots: Vec<_> = (0..2).map(|_| slot()).collect();
+            for (_, voter) in &mut slots {
+                assert!(poll(Pin::new(voter), &waker).is_pending());
+            }
+            bells.round().answer(&slots[0].0, NO);
+            assert_eq!(count.0.load(Ordering::Relaxed), 0, "left at the bell");
+            drop(bell);
+            assert_eq!(count.0.load(Ordering::Relaxed), 1, "woken as it goes");
+            bells.round().answer(&slots[1].0, NO);
+            assert_eq!(count.0.load(Ordering::Relaxed), 2, "woken without it");
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// Remembers that it was woken.
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    impl Flag {
+        fn is_up(&self) -> bool {
+            self.0.swap(false, Ordering::Acquire)
+        }
+    }
+
+    /// A voter, polled when its flag is up and at no other time.
+    struct Asleep {
+        voter: Waited,
+        flag: Arc<Flag>,
+    }
+
+    impl Asleep {
+        fn is_answered(&mut self) -> bool {
+            let waker = Waker::from(Arc::clone(&self.flag));
+            self.flag.is_up() && poll(Pin::new(&mut self.voter), &waker) == Poll::Ready(NO)
+        }
+    }
+
+    /// A moment that differs from turn to turn, so that two threads meet in every order.
+    fn pause(turns: usize) {
+        (0..turns).for_each(|_| std::hint::spin_loop());
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads() {
+        const VOTES: usize = 300_000;
+        /// Answered one by one, so that one is left at the bell while it is answered for another.
+        const AT_ONCE: usize = 2;
+        let bells = Arc::new(Bells::default());
+        let (sender, receiver) = mpsc::channel();
+        let mut bell = Box::pin(bells.answer());
+        let answering = std::thread::spawn({
+            let bells = Arc::clone(&bells);
+            move || {
+                for (turn, waiter) in receiver.into_iter().enumerate() {
+                    pause(turn % 17);
+                    bells.round().answer(&waiter, NO);
+                }
+            }
+        });
+        let bell_flag = Arc::new(Flag::default());
+        let bell_waker = Waker::from(Arc::clone(&bell_flag));
+        assert!(poll(bell.as_mut(), &bell_waker).is_pending());
+        for turn in 0..VOTES / AT_ONCE {
+            let mut asleep = Vec::new();
+            for _ in 0..AT_ONCE {
+                let (waiter, voter) = slot();
+                sender.send(waiter).unwrap();
+                let flag = Arc::new(Flag(true.into()));
+                asleep.push(Asleep { voter, flag });
+                pause(turn % 19);
+                asleep.retain_mut(|voter| !voter.is_answered());
+            }
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let mut looks = 0_u32;
+            while !asleep.is_empty() {
+                asleep.retain_mut(|voter| !voter.is_answered());
+                if bell_flag.is_up() {
+                    assert!(poll(bell.as_mut(), &bell_waker).is_pending());
+                }
+                looks += 1;
+                if looks % 4_096 == 0 {
+                    assert!(Instant::now() < deadline, "a wake-up was lost");
+                    std::thread::yield_now();
+                }
+            }
+        }
+        drop(sender);
+        answering.join().unwrap();
     }
 }
