@@ -34,7 +34,7 @@ run: ## build, then vote at http://127.0.0.1:8080 (ARGS="--listen …"; Ctrl-C e
 build: ## build every program, optimised, into target/release
 	@$(toolchain); cargo build --release --workspace
 
-test: ## run every suite, with chaos at ten random instants and at every failure point
+test: ## run every suite, with ten dealt rounds of chaos and one at every failure point
 	@.ci/test.sh
 
 lint: ## format, clippy, documentation, dependencies, scripts, data files, pages

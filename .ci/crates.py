@@ -2,7 +2,7 @@
 
 - A declared dependency is used by the sources that may use it.
 - A workspace dependency is declared by some crate.
-- Dependencies between rooms point one way (the table in docs/architecture.md).
+- Dependencies between rooms point one way (the table ROOMS below).
 - Every crate obeys the lints of the workspace.
 
 A crate that is declared only to switch on a feature of another is named, with the reason beside it, in

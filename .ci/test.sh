@@ -2,7 +2,7 @@
 # Builds the workspace once, runs every suite, keeps going when one fails, and ends with a table and
 # the line `N passed, N failed`. What each suite printed stays in target/test-run/.
 #
-#   ROUNDS=N .ci/test.sh      (rounds of the chaos suite at random instants; default 10)
+#   ROUNDS=N .ci/test.sh      (dealt rounds of the chaos suite; default 10)
 set -uo pipefail
 source "$(dirname "$0")/environment.sh"
 

@@ -3,10 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use bytes::Bytes;
 use serde::Serialize;
-
-use crate::problem::insert_static;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const NO_STORE: &str = "no-store";
@@ -21,4 +20,14 @@ pub(crate) fn with_json(status: StatusCode, body: Bytes) -> HttpResponse {
 /// The JSON of a struct of texts, numbers and lists, which always serialises.
 pub(crate) fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+/// Sets the two headers that every answer of ours has.
+pub(crate) fn insert_static(
+    headers: &mut HeaderMap,
+    content_type: &'static str,
+    cache_control: &'static str,
+) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
 }

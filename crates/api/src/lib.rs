@@ -1,18 +1,21 @@
 //! HTTP: routes, pages, live events, problem answers, and the API's description.
 //!
 //! This room promises: a vote is answered with success only after the intake's receipt; every
-//! request to vote ends in one outcome that is counted; a JSON route never answers HTML; readers
-//! are answered from a snapshot that says how old it is, and never wait for a database; nothing a
-//! client sends or withholds takes more than its share of memory or time.
+//! answered request to vote ends in one outcome that is counted; a JSON route never answers HTML;
+//! readers of numbers are answered from a snapshot that says how old it is, and never wait for a
+//! database (a receipt is looked up, for a second at most); nothing a client sends or withholds
+//! takes more than its share of memory or time.
 //!
-//! The way of a vote: `routes` → `vote` → `body`, `request` → the intake → `vote`.
+//! The way of a vote: `server` → `routes` → `vote` → `body`, `request` → `board` → the intake →
+//! `vote`.
 //!
 //! - `server`: the two servers and their limits. `patience`: connections that stop halfway.
 //!   `routes`: every route.
 //! - `vote`, `request`, `body`, `outcome`: taking a vote.
-//! - `snapshot`, `board`, `law`: what readers see, and whether the books close.
+//! - `refresher`, `board`, `law`: what readers see, and whether the books close.
 //! - `results`, `events`, `total`, `receipts`, `operator`: the JSON that is read.
 //! - `show`, `pages`, `assets`, `redirects`: what browsers show.
+//! - `room`, `options`: what all of them share.
 //! - `problem`, `answer`: what answers look like. `openapi`: their description.
 
 use std::io;
@@ -46,20 +49,20 @@ mod patience;
 mod problem;
 mod receipts;
 mod redirects;
+mod refresher;
 pub mod request;
 mod results;
 mod room;
 pub mod routes;
 mod server;
 mod show;
-mod snapshot;
 mod total;
 mod vote;
 
 pub use options::{ApiOptions, TotalAccess};
 pub use outcome::Refusal;
 pub use problem::{Problem, ProblemType};
-pub use snapshot::Refresher;
+pub use refresher::Refresher;
 
 use events::Airing;
 use room::Room;
@@ -89,7 +92,7 @@ impl Api {
     /// starts the process tries again while the store is away.
     pub async fn open(rooms: Rooms, options: ApiOptions) -> Result<Self, StoreError> {
         let secret = rooms.store.receipt_secret().await?;
-        let board = snapshot::first_board(&*rooms.store, &*rooms.clock).await?;
+        let board = refresher::first_board(&*rooms.store, &*rooms.clock).await?;
         let board = Arc::new(board);
         let room = Room {
             intake: rooms.intake,
@@ -133,7 +136,7 @@ impl Api {
 
     /// Refreshes at once: after a command that changed a poll, so that whoever gave it sees it.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        snapshot::refresh(&self.room).await
+        refresher::refresh(&self.room).await
     }
 
     /// Ends all event streams and takes no new ones; without this a graceful stop waits for them.

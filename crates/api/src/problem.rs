@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
-};
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use rand::RngExt as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer;
+use crate::answer::{self, insert_static};
 
 /// Media type of problem documents.
 pub(crate) const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
@@ -309,16 +307,6 @@ impl Problem {
     }
 }
 
-/// Sets the two headers that every answer of ours has.
-pub(crate) fn insert_static(
-    headers: &mut HeaderMap,
-    content_type: &'static str,
-    cache_control: &'static str,
-) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
-}
-
 impl From<ProblemType> for Problem {
     fn from(kind: ProblemType) -> Self {
         Self { kind, allow: None }
@@ -359,6 +347,7 @@ mod tests {
     use std::collections::HashSet;
 
     use actix_web::body::to_bytes;
+    use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
     use serde_json::Value;
 
     use super::*;

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::board::Board;
 use crate::events::Airing;
 use crate::options::ApiOptions;
-use crate::snapshot::Memory;
+use crate::refresher::Memory;
 
 /// What all handlers share.
 pub(crate) struct Room {

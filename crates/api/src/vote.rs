@@ -21,11 +21,11 @@ use serde::Serialize;
 use tracing::Level;
 use utoipa::ToSchema;
 
-use crate::answer;
+use crate::answer::{self, insert_static};
 use crate::board::PollBoard;
 use crate::body;
 use crate::outcome::Refusal;
-use crate::problem::{Problem, ProblemDocument, insert_static};
+use crate::problem::{Problem, ProblemDocument};
 use crate::request::{self, VoteRequest};
 use crate::room::Room;
 use crate::routes::{methods, record};

@@ -1,4 +1,4 @@
-//! The thread that drives a lane: deliveries in, transactions out, acknowledgements after.
+//! The consumer's thread: takes the driver's steps when it is time, and shows what it is doing.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -199,7 +199,7 @@ async fn claim(
         event = "lane_claimed",
         epoch = owner.fence().epoch,
         keys = owner.window().len(),
-        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     );
     Ok(owner)
 }

@@ -27,7 +27,7 @@ thread_local! {
     static BELL_OF_THIS_THREAD: Cell<Option<BellNumber>> = const { Cell::new(None) };
 }
 
-/// Where an answer is left and voter for.
+/// Where an answer is left, and waited for.
 #[derive(Debug, Default)]
 struct Slot {
     answer: OnceLock<Answer>,
@@ -348,7 +348,7 @@ mod tests {
         /// Answered one by one, so that one is left at the bell while it is answered for another.
         const AT_ONCE: usize = 2;
         let bells = Arc::new(Bells::default());
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(AT_ONCE);
         let mut bell = Box::pin(bells.answer());
         let answering = std::thread::spawn({
             let bells = Arc::clone(&bells);
@@ -380,7 +380,7 @@ mod tests {
                     assert!(poll(bell.as_mut(), &bell_waker).is_pending());
                 }
                 looks += 1;
-                if looks % 4_096 == 0 {
+                if looks.is_multiple_of(4_096) {
                     assert!(Instant::now() < deadline, "a wake-up was lost");
                     std::thread::yield_now();
                 }

@@ -18,7 +18,8 @@ use crate::config::{PLACE_HEADING, PlaceFlags, ServeFlags};
 use crate::output;
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 an operation or a check failed; 2 wrong usage or configuration.
+Exit status: 0 done; 1 an operation or a check failed; 2 wrong usage or configuration;
+130 a second Ctrl-C.
 
 Settings come from a TOML file, then from the environment (PAREDAO_…), then from flags; the later
 one wins. `paredao config` shows what is in force and where each value comes from.";
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     /// Create, open, close, extend and look at polls
     #[command(subcommand)]
     Poll(PollCommand),
-    /// Look at the durable queue between the API and the ledger
+    /// Look at the durable queue between the API and the ledger, and give up what it lost
     #[command(subcommand)]
     VoteLog(VoteLogCommand),
     /// Decide about batches that could not be applied
@@ -168,7 +169,8 @@ pub(crate) enum VoteLogCommand {
     Missing(JsonArg),
     /// Give missing batches up: results can become final without them
     ///
-    /// They stay in the books as missing. What of them comes after all is applied.
+    /// They stay in the books as missing. What of them comes after all is applied, and counted if
+    /// the result is not final yet: nothing else in the way, that takes less than a second.
     WriteOff {
         /// Who cut them, as `paredao vote-log missing` shows it
         #[arg(value_parser = incarnation)]
@@ -235,7 +237,7 @@ pub(crate) struct RecountArgs {
 pub(crate) enum LoggingCommand {
     /// Set the level of log lines until the process ends, or for a while
     Level {
-        /// error, warn, info, debug or trace, or directives such as info,paredao_intake=debug
+        /// off, error, warn, info, debug or trace, or directives such as info,paredao_intake=debug
         #[arg(value_name = "LEVEL|DIRECTIVES")]
         directives: String,
         /// Go back to the configured level after so long, such as 30s or 10m

@@ -4,6 +4,8 @@
 //! - `serve`: everything in one process, from start to stop.
 //! - `commands`: what is asked of a running process, through `control`, or of the files.
 //! - `office`: does what is asked.
+//! - `files`, `data_folder`: the embedded backends' files, under their folder's lock.
+//! - `log_levels`, `clock`, `output`, `failure`: what their names say.
 
 mod cli;
 mod clock;

@@ -4,6 +4,11 @@
 //! grows; totals are a cache of the ledger and agree with it to the vote; reading totals costs
 //! the same with ten votes and with a billion. Every backend passes the suite in [`conformance`];
 //! [`recount`] proves the totals from the ledger.
+//!
+//! - `contract`: what every store is. `embedded`: SQLite on one machine.
+//! - `entry`: an entry as it is kept, and its seal. `counts`: votes by the candidate's number.
+//! - [`recount`]: counting again. [`generate`]: ledgers for benchmarks. `dice`: seeded numbers for
+//!   [`generate`] and [`conformance`].
 
 pub mod conformance;
 mod contract;

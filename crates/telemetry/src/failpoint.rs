@@ -1,6 +1,6 @@
-//! Named places before and after every durable step where a test can make the program die,
-//! wait or fail. They exist in builds with debug assertions; in a release build [`hit`] is
-//! nothing at all.
+//! Named places before and after the durable steps of a vote and of a final result, where a test
+//! can make the program die, wait or fail. They exist in builds with debug assertions; in a release
+//! build [`hit`] is nothing at all.
 //!
 //! A running program takes its points from the environment variable [`VARIABLE`]:
 //!

@@ -7,7 +7,8 @@
 //! - [`metrics`]: every metric of the program, in one table.
 //! - [`summary`], [`sample`]: what the logs show of votes without a line for each.
 //! - [`health`]: which components there are, whether the process is ready, why it ends.
-//! - [`failpoint`]: named places before and after every durable step, for tests only.
+//! - [`failpoint`]: named places before and after the durable steps of a vote and of a final
+//!   result, for tests only.
 
 pub mod failpoint;
 pub mod health;

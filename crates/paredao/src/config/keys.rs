@@ -128,7 +128,7 @@ pub(crate) static KEYS: &[Key] = &[
         kind: Kind::Switch,
         default: Default::Fixed("false"),
         reach: Reach::Serving,
-        help: "Keep a demonstration poll open, and /total open to everyone; refused beside real polls.",
+        help: "Open a demonstration poll at a start that finds none open, and /total to everyone; refused beside real polls.",
     },
     Key {
         name: "public_total",
@@ -149,7 +149,7 @@ pub(crate) static KEYS: &[Key] = &[
         kind: Kind::Text,
         default: Default::Fixed("info"),
         reach: Reach::Serving,
-        help: "error, warn, info, debug or trace, or directives such as info,paredao_intake=debug.",
+        help: "off, error, warn, info, debug or trace, or directives such as info,paredao_intake=debug.",
     },
     Key {
         name: "votes_waiting_max",
@@ -177,7 +177,7 @@ pub(crate) static KEYS: &[Key] = &[
         kind: number("milliseconds", 100, APPEND_DEADLINE_MS_MAX),
         default: Default::Fixed("5000"),
         reach: Reach::Serving,
-        help: "A vote that is not durable by then is answered 503 outcome-unknown; the page waits 10 s.",
+        help: "A vote that is not durable by then is answered 503; the page waits 10 s.",
     },
     Key {
         name: "append_delay_us",

@@ -33,7 +33,8 @@ use crate::files::Files;
 use crate::log_levels::LogLevels;
 use crate::office::{LANE, Live, Office};
 
-/// Appends under way at once: the embedded log does each on the thread that asks for it.
+/// Appends under way at which nothing more is cut: the embedded log does each on the thread that
+/// asks for it.
 const APPENDS_MAX: usize = 1;
 /// How far the clocks of several processes may be apart.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);

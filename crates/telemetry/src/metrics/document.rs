@@ -11,8 +11,8 @@ use super::{Entry, catalogue};
 const HEAD: &str = "\
 # Metrics
 
-Written by the test `the_document_says_what_the_code_says` from `crates/telemetry/src/metrics.rs`;
-to change it, change that file and run
+Written by the test `the_document_says_what_the_code_says` from `crates/telemetry/src/metrics.rs`
+and `metrics/label.rs`; to change it, change those files and run
 `PAREDAO_BLESS=1 cargo test -p paredao-telemetry --test metrics_document`.
 
 They are shown on `/metrics` of the metrics port (`--metrics-listen`), in the text format of
