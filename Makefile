@@ -34,7 +34,7 @@ run: ## build, then vote at http://127.0.0.1:8080 (ARGS="--listen …"; Ctrl-C e
 build: ## build every program, optimised, into target/release
 	@$(toolchain); cargo build --release --workspace
 
-test: ## run every suite, with ten dealt rounds of chaos and one at every failure point
+test: ## run every suite, with chaos at ten random instants and at every failure point
 	@.ci/test.sh
 
 lint: ## format, clippy, documentation, dependencies, scripts, data files, pages
@@ -51,7 +51,7 @@ bench: ## measure against nginx, a no-op and Redis; prints a table (ARGS for par
 	@cargo build --release --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/release/paredao-loadtest" bench $(ARGS)
 
-chaos: ## kill -9 under load, ROUNDS=200 times; SEED=… replays a run (ARGS=--every-point: a look)
+chaos: ## kill -9 under load at ROUNDS=200 random instants, and more; SEED=… replays a run (ARGS=--every-point: a look)
 	@$(toolchain); cargo build --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/paredao-loadtest" chaos --rounds $(ROUNDS) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)

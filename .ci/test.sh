@@ -2,7 +2,7 @@
 # Builds the workspace once, runs every suite, keeps going when one fails, and ends with a table and
 # the line `N passed, N failed`. What each suite printed stays in target/test-run/.
 #
-#   ROUNDS=N .ci/test.sh      (dealt rounds of the chaos suite; default 10)
+#   ROUNDS=N .ci/test.sh      (kills at random instants in the chaos suite; default 10)
 set -uo pipefail
 source "$(dirname "$0")/environment.sh"
 
@@ -59,7 +59,7 @@ documentation_suite() {
 
 chaos_suites() {
   local chaos=("$CARGO_TARGET_DIR/debug/paredao-loadtest" chaos) status=0
-  suite "chaos, $rounds rounds" "${chaos[@]}" --rounds "$rounds" || status=1
+  suite "chaos, $rounds random instants" "${chaos[@]}" --rounds "$rounds" || status=1
   suite "chaos, every failure point" "${chaos[@]}" --every-point --seed 1 || status=1
   return "$status"
 }

@@ -1,7 +1,7 @@
 //! `paredao-loadtest chaos` on the real program: that it can fail, and that it cleans up.
 //!
-//! Long campaigns are `make chaos`; ten dealt rounds and one at each failure point run with every
-//! `make test`.
+//! Long campaigns are `make chaos`; kills at ten random instants and at each failure point run with
+//! every `make test`.
 
 #![expect(
     clippy::unwrap_used,

@@ -356,7 +356,7 @@ mod tests {
 
     const DEALT: Course = Course::Dealt {
         first: 0,
-        rounds: 200,
+        kills: 200,
     };
 
     fn passes(findings: &[Finding], plant: Option<Plant>) -> bool {

@@ -12,7 +12,7 @@ use crate::vote::command::positive;
 /// What to break, how often.
 #[derive(Args, Debug)]
 pub struct ChaosOptions {
-    /// Rounds to run, one fault each
+    /// Kills at random instants; after every second one comes a round with another fault
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
     /// Number of the first round, to begin a replay later
@@ -46,7 +46,7 @@ impl ChaosOptions {
         } else {
             Course::Dealt {
                 first: self.first_round,
-                rounds: self.rounds,
+                kills: self.rounds,
             }
         };
         let campaign = Campaign {

@@ -27,12 +27,12 @@ const SHORT_SETTINGS: &[(&str, &str)] = &[
 /// The rounds of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
-    /// Faults from the shuffled deck.
+    /// Kills at random instants, and after every second one another fault from the shuffled deck.
     Dealt {
         /// The first round; replays begin later.
         first: u32,
-        /// How many.
-        rounds: u32,
+        /// How many kills at random instants.
+        kills: u32,
     },
     /// One short round for each named failure point, in their order.
     EveryPoint,
@@ -53,8 +53,9 @@ impl Course {
     /// Its rounds, each with a number of its own.
     pub(super) fn rounds(self, seed: u64) -> Vec<(u32, Fault)> {
         match self {
-            Self::Dealt { first, rounds } => {
+            Self::Dealt { first, kills } => {
                 let deck = Deck::new(seed);
+                let rounds = kills.saturating_add(kills / Deck::KILLS_BETWEEN);
                 let numbers = first..first.saturating_add(rounds);
                 numbers.map(|number| (number, deck.deal(number))).collect()
             }
@@ -65,7 +66,7 @@ impl Course {
     /// Whether so many of its rounds pass every failure point.
     pub(super) fn passes_every_point(self, rounds: u32) -> bool {
         match self {
-            Self::Dealt { .. } => rounds >= Deck::len(),
+            Self::Dealt { .. } => rounds >= Deck::rounds_of_a_pass(),
             Self::EveryPoint => true,
         }
     }
@@ -96,8 +97,8 @@ impl Course {
     /// The flags that ask for it.
     pub(super) fn flags(self) -> String {
         match self {
-            Self::Dealt { first: 0, rounds } => format!("--rounds {rounds}"),
-            Self::Dealt { first, rounds } => format!("--first-round {first} --rounds {rounds}"),
+            Self::Dealt { first: 0, kills } => format!("--rounds {kills}"),
+            Self::Dealt { first, kills } => format!("--first-round {first} --rounds {kills}"),
             Self::EveryPoint => "--every-point".to_owned(),
         }
     }
@@ -111,14 +112,20 @@ mod tests {
     fn a_replay_that_begins_later_deals_the_same_rounds() {
         let whole = Course::Dealt {
             first: 0,
-            rounds: 10,
+            kills: 10,
         };
-        let rest = Course::Dealt {
-            first: 7,
-            rounds: 3,
-        };
-        assert_eq!(whole.rounds(5)[7..], rest.rounds(5));
+        let rest = Course::Dealt { first: 7, kills: 3 };
+        assert_eq!(whole.rounds(5)[7..11], rest.rounds(5));
         assert_eq!(rest.flags(), "--first-round 7 --rounds 3");
+    }
+
+    #[test]
+    fn as_many_rounds_as_asked_for_kill_at_a_random_instant() {
+        for kills in [1, 10, 200] {
+            let rounds = Course::Dealt { first: 0, kills }.rounds(3);
+            let at_random = rounds.iter().filter(|(_, fault)| fault.is_at_random());
+            assert_eq!(at_random.count(), kills as usize);
+        }
     }
 
     #[test]

@@ -78,11 +78,9 @@ pub enum Fault {
     },
 }
 
-/// The kinds of which a deck has several cards.
+/// A fault whose numbers are not drawn yet.
 #[derive(Clone, Copy)]
 enum Card {
-    Kill,
-    KillTwice,
     KillAt(&'static str),
     ErrorsAt(&'static str),
     SlowAt(&'static str),
@@ -90,8 +88,9 @@ enum Card {
     Freeze,
 }
 
-/// All faults, shuffled by the seed and dealt over and over, so that each failure point has its
-/// round in every pass.
+/// Kills at random instants; after every second one a card with another fault. The cards are
+/// shuffled by the seed and dealt over and over, so that each failure point has its round in every
+/// pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Deck {
     seed: u64,
@@ -103,29 +102,40 @@ impl Deck {
         Self { seed }
     }
 
+    /// Rounds between two cards, each with a kill at a random instant.
+    pub const KILLS_BETWEEN: u32 = 2;
+
     /// Rounds in which every card is dealt once.
-    pub fn len() -> u32 {
+    pub fn rounds_of_a_pass() -> u32 {
+        Self::len() * (Self::KILLS_BETWEEN + 1)
+    }
+
+    fn len() -> u32 {
         u32::try_from(cards().len()).unwrap_or(u32::MAX)
     }
 
     /// The fault of a round; rounds count from 0.
     pub fn deal(self, round: u32) -> Fault {
-        let (pass, place) = (round / Self::len(), round % Self::len());
+        let mut dice = SmallRng::seed_from_u64(self.seed ^ (u64::from(round) << 32));
+        if round % (Self::KILLS_BETWEEN + 1) < Self::KILLS_BETWEEN {
+            return Fault::at_random(&mut dice);
+        }
+        self.card(round / (Self::KILLS_BETWEEN + 1)).draw(&mut dice)
+    }
+
+    fn card(self, number: u32) -> Card {
+        let (pass, place) = (number / Self::len(), number % Self::len());
         let mut cards = cards();
         cards.shuffle(&mut SmallRng::seed_from_u64(
             self.seed.wrapping_add(pass.into()),
         ));
         let place = usize::try_from(place).unwrap_or(0);
-        let card = cards.get(place).copied().unwrap_or(Card::Kill);
-        let mut dice = SmallRng::seed_from_u64(self.seed ^ (u64::from(round) << 32));
-        card.draw(&mut dice)
+        cards.get(place).copied().unwrap_or(Card::Terminate)
     }
 }
 
 fn cards() -> Vec<Card> {
-    let mut cards = vec![Card::Kill; 6];
-    cards.extend([Card::KillTwice; 2]);
-    cards.extend([Card::Terminate; 2]);
+    let mut cards = vec![Card::Terminate; 2];
     cards.extend([Card::Freeze; 2]);
     cards.extend(failpoint::NAMES.iter().map(|&point| Card::KillAt(point)));
     cards.extend(FAILING_POINTS.iter().map(|&point| Card::ErrorsAt(point)));
@@ -137,13 +147,6 @@ impl Card {
     fn draw(self, dice: &mut SmallRng) -> Fault {
         let mut millis = |range| Duration::from_millis(dice.random_range(range));
         match self {
-            Self::Kill => Fault::Kill {
-                after: millis(20..1_200),
-            },
-            Self::KillTwice => Fault::KillTwice {
-                after: millis(20..800),
-                again: millis(0..300),
-            },
             Self::Terminate => Fault::Terminate {
                 after: millis(100..800),
             },
@@ -190,6 +193,23 @@ fn passes_a_second(point: &str) -> u32 {
 const DELETE_POINTS: &[&str] = &["log.segment.before_delete", "log.segment.after_delete"];
 
 impl Fault {
+    /// A kill at a random instant; one in four is followed by another in the next start.
+    fn at_random(dice: &mut SmallRng) -> Self {
+        let mut millis = |range| Duration::from_millis(dice.random_range(range));
+        let (after, again) = (millis(20..1_200), millis(0..300));
+        if dice.random_ratio(1, 4) {
+            Self::KillTwice { after, again }
+        } else {
+            Self::Kill { after }
+        }
+    }
+
+    /// Whether it kills at a random instant.
+    #[cfg(test)]
+    pub(super) fn is_at_random(&self) -> bool {
+        matches!(self, Self::Kill { .. } | Self::KillTwice { .. })
+    }
+
     /// A kill at each named failure point, early, but after some votes where it can be.
     pub(super) fn at_every_point() -> impl Iterator<Item = Self> {
         failpoint::NAMES.iter().map(|&point| {
@@ -277,7 +297,7 @@ mod tests {
     fn every_failure_point_kills_once_in_each_pass_of_the_deck() {
         let deck = Deck::new(5);
         for pass in 0..2 {
-            let rounds = pass * Deck::len()..(pass + 1) * Deck::len();
+            let rounds = pass * Deck::rounds_of_a_pass()..(pass + 1) * Deck::rounds_of_a_pass();
             let killed: HashSet<&str> = rounds
                 .filter_map(|round| match deck.deal(round) {
                     Fault::KillAt { point, .. } => Some(point),
