@@ -1,7 +1,7 @@
 // The results page: numbers as they come, until they are final.
 
 import { documentArrival, serverClock } from "./clock.js";
-import { offerElsewhere } from "./elsewhere.js";
+import { Elsewhere } from "./elsewhere.js";
 import { votes } from "./format.js";
 import { freshness } from "./freshness.js";
 import { PollLink } from "./live.js";
@@ -19,6 +19,7 @@ const PHASES = {
   final: "A votação está encerrada e conferida.",
 };
 
+const elsewhere = new Elsewhere(base, find("#elsewhere"));
 let dataAsOf = find(".data-time").dateTime;
 const link = new PollLink(base, { numbers: take, final: finish, change: announceLink });
 const ticker = setInterval(tick, 1000);
@@ -43,7 +44,8 @@ function followState(state) {
   main.dataset.estado = state;
   setText(find("#phase-text"), PHASES[state] ?? "");
   document.querySelector(".nav-link").hidden = state !== "aberto";
-  if (state !== "aberto") offerElsewhere(base, find("#elsewhere"));
+  if (state === "aberto") elsewhere.end();
+  else elsewhere.offer();
   if (state === "final") showVerdict();
 }
 

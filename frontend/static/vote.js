@@ -3,7 +3,7 @@
 import { newKey, send } from "./ballot.js";
 import { documentArrival, serverClock } from "./clock.js";
 import { startCountdown } from "./countdown.js";
-import { offerElsewhere } from "./elsewhere.js";
+import { Elsewhere } from "./elsewhere.js";
 import { showDataTime, showPartials } from "./partials.js";
 import { readPoll } from "./poll.js";
 import { enhanceReceiptLink } from "./receipt.js";
@@ -19,6 +19,7 @@ const wall = find("#wall");
 const confirmation = find("#confirmation");
 const problem = find("#problem");
 const status = find("#status");
+const elsewhere = new Elsewhere(base, find("#elsewhere"));
 
 /** The poster whose vote is on its way; a tap on any poster meanwhile is not a vote. */
 let pending = null;
@@ -27,7 +28,7 @@ let stopCountdown = () => {};
 let chosen = null;
 
 if (estado === "aberto") openTheWall();
-else offerElsewhere(base, find("#elsewhere"));
+else elsewhere.offer();
 if (estado === "agendado") waitForTheOpening();
 
 function openTheWall() {
@@ -164,7 +165,7 @@ function markClosed() {
   stopCountdown();
   find(".countdown")?.setAttribute("hidden", "");
   document.querySelector(".foot").hidden = true;
-  offerElsewhere(base, find("#elsewhere"));
+  elsewhere.offer();
 }
 
 /** A vote still on its way is left alone: its own answer says whether it came in time. */

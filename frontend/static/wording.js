@@ -112,6 +112,7 @@ export function receiptState(state, result) {
     registrado: "Conferido: este voto está registrado.",
     "a-caminho": "Este voto está guardado e a caminho da apuração.",
     perdido: "Este voto consta como perdido. A produção já foi avisada.",
+    desconhecido: "Não encontramos este voto na apuração. A produção já foi avisada.",
   };
   return results[result] ?? states[state] ?? "Não entendemos a resposta. Tente de novo.";
 }

@@ -342,6 +342,74 @@ async function links() {
   });
 }
 
+/** A notice in a world that sleeps until it is woken. */
+async function noticed() {
+  const { Elsewhere } = await import(`${files}/elsewhere.js`);
+  const state = { answer: null, asked: [], waits: [], wakes: [] };
+  const world = {
+    ask: async (base) => { state.asked.push(base); return state.answer; },
+    sleep: (ms) => new Promise((wake) => { state.waits.push(ms); state.wakes.push(wake); }),
+    random: () => 0.5,
+  };
+  const [notice, title, link] = ["p", "strong", "a"].map((name) => document.createElement(name));
+  title.className = "elsewhere-title";
+  notice.append(title, link);
+  notice.hidden = true;
+  const elsewhere = new Elsewhere("/p/teste", notice, world);
+  const asks = async (poll) => {
+    state.answer = poll;
+    state.wakes.splice(0).forEach((wake) => wake());
+    await new Promise((resolve) => setTimeout(resolve));
+  };
+  return { state, elsewhere, notice, title, link, asks };
+}
+
+async function notices() {
+  const other = (estado) => ({ poll: "outra", titulo: "Quem volta?", estado });
+  await test("the way to another poll is shown while that one is open, and taken back when it is not", async () => {
+    const { state, elsewhere, notice, title, link, asks } = await noticed();
+    elsewhere.offer();
+    await asks({ poll: "teste", titulo: "Quem sai?", estado: "aberto" });
+    equal(notice.hidden, true);
+    await asks(other("aberto"));
+    equal([notice.hidden, title.textContent, link.getAttribute("href")], [false, "Quem volta?", "/p/outra/"]);
+    await asks(null);
+    equal(notice.hidden, false);
+    await asks(other("encerrado"));
+    equal(notice.hidden, true);
+    await asks(other("aberto"));
+    equal(notice.hidden, false);
+    equal(state.asked, ["", "", "/p/outra", "/p/outra", ""]);
+  });
+  await test("a notice that the server wrote is asked about like any other", async () => {
+    const { state, elsewhere, notice, link, asks } = await noticed();
+    [notice.hidden, link.href] = [false, "/p/outra/"];
+    elsewhere.offer();
+    await asks(other("final"));
+    equal([notice.hidden, state.asked], [true, ["/p/outra"]]);
+  });
+  await test("a page asks once at a time, soon at first and then seldom", async () => {
+    const { state, elsewhere, asks } = await noticed();
+    elsewhere.offer();
+    elsewhere.offer();
+    await asks(other("aberto"));
+    await asks(other("aberto"));
+    equal([state.asked.length, state.waits], [2, [1500, 30_000, 30_000]]);
+  });
+  await test("a page whose own poll opens sends nobody elsewhere until it closes", async () => {
+    const { state, elsewhere, notice, asks } = await noticed();
+    elsewhere.offer();
+    await asks(other("aberto"));
+    elsewhere.end();
+    equal(notice.hidden, true);
+    await asks(other("aberto"));
+    equal([notice.hidden, state.asked.length], [true, 1]);
+    elsewhere.offer();
+    await asks(other("aberto"));
+    equal([notice.hidden, state.asked.length], [false, 2]);
+  });
+}
+
 async function words() {
   const wording = await import(`${files}/wording.js`);
   const doubtful = (trial) => wording.problem({ kind: "unknown", inDoubt: true, ...trial }, "Ana").text;
@@ -383,7 +451,7 @@ async function words() {
   });
 }
 
-const suites = [formats, backoffs, retries, stopwatches, ballots, clocks, numbers, links, words];
+const suites = [formats, backoffs, retries, stopwatches, ballots, clocks, numbers, links, notices, words];
 suites
   .reduce((before, suite) => before.then(suite), Promise.resolve())
   .catch((error) => failures.push(String(error)))

@@ -108,3 +108,16 @@ async fn a_page_that_waits_for_its_poll_shows_the_way_to_one_that_is_open_alread
     browser.click("#elsewhere a").await;
     browser.until_text("h1", "QUEM LEVA O CARRO?").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_of_a_poll_that_opens_send_nobody_to_the_other_one_any_more() {
+    let program = Program::with_scheduled_poll(&TWO).await;
+    program.open_another(&OUTRA).await;
+    let browser = Chromium::start(PHONE).await;
+    browser.visit(program.address(), "/p/teste/resultado").await;
+    browser.until_text("#elsewhere", "QUEM LEVA O CARRO?").await;
+    program.open();
+    browser.until_text("#phase-text", "aberta").await;
+    let is_hidden = "document.querySelector('#elsewhere').hidden";
+    browser.until(is_hidden).await;
+}
