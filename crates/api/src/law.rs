@@ -64,6 +64,7 @@ pub(crate) enum Finding {
 pub(crate) struct Judge {
     suspicious: u32,
     missing: u64,
+    segments_lost: u64,
 }
 
 impl Judge {
@@ -91,9 +92,20 @@ impl Judge {
     /// How many votes are missing that were not at the last reading, if there are any. The law
     /// closes all the same: missing is one of its terms.
     pub(crate) fn newly_missing(&mut self, missing: u64) -> Option<u64> {
-        let before = std::mem::replace(&mut self.missing, missing);
-        missing.checked_sub(before).filter(|&more| more > 0)
+        risen(&mut self.missing, missing)
     }
+
+    /// How many files of the log are lost that were not at the last reading, if there are any.
+    /// The law says nothing of them: what they held that was not booked is in none of its terms.
+    pub(crate) fn newly_lost_segments(&mut self, segments: u64) -> Option<u64> {
+        risen(&mut self.segments_lost, segments)
+    }
+}
+
+/// By how much a number has risen since it was remembered, if it has.
+fn risen(last: &mut u64, now: u64) -> Option<u64> {
+    let before = std::mem::replace(last, now);
+    now.checked_sub(before).filter(|&more| more > 0)
 }
 
 #[cfg(test)]

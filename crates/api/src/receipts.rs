@@ -43,6 +43,8 @@ pub(crate) enum ReceiptState {
     ACaminho,
     /// Confirmed and never come: an alarm of ours.
     Perdido,
+    /// Neither in the ledger nor in the log: files are lost, or an older copy was put back.
+    Desconhecido,
 }
 
 /// How a vote was booked.
@@ -94,7 +96,7 @@ pub(crate) async fn receipt(
     room.receipts
         .check()
         .map_err(|_| ProblemType::ReceiptRateLimited)?;
-    let fate = look_up(&room, &receipt).await?;
+    let fate = fate(&room, &receipt).await?;
     let (estado, resultado) = told(fate, asked_for, &room.board())?;
     let body = answer::json(&ReceiptAnswer {
         recibo: text,
@@ -102,6 +104,28 @@ pub(crate) async fn receipt(
         resultado,
     });
     Ok(answer::with_json(StatusCode::OK, body))
+}
+
+/// What became of the vote. One that the ledger does not know is on its way as long as the log
+/// keeps batches of whoever took it; else it may have come between the two looks, or nobody has it.
+async fn fate(room: &Room, receipt: &Receipt) -> Result<Option<Fate>, Problem> {
+    let fate = look_up(room, receipt).await?;
+    if fate != Fate::NotSeen || may_be_in_log(room, receipt).await {
+        return Ok(Some(fate));
+    }
+    let fate = look_up(room, receipt).await?;
+    Ok(Some(fate).filter(|fate| *fate != Fate::NotSeen))
+}
+
+/// A log that does not answer may hold anything.
+async fn may_be_in_log(room: &Room, receipt: &Receipt) -> bool {
+    match timeout(LOOK_UP_LIMIT, room.log.status(receipt.batch.lane)).await {
+        Ok(Ok(status)) => status
+            .cut
+            .iter()
+            .any(|(incarnation, _)| *incarnation == receipt.batch.incarnation),
+        Ok(Err(_)) | Err(_) => true,
+    }
 }
 
 /// The outage itself is logged by whoever reads the store every second; here it would be a line for
@@ -128,12 +152,15 @@ fn named_poll(room: &Room, request: &HttpRequest) -> Result<Option<PollId>, Prob
     Ok(Some(poll.poll.id))
 }
 
-/// What a voter is told of a fate.
+/// What a voter is told of a fate, or of a vote that is nowhere.
 fn told(
-    fate: Fate,
+    fate: Option<Fate>,
     asked_for: Option<PollId>,
     board: &Board,
 ) -> Result<(ReceiptState, Option<ReceiptResult>), Problem> {
+    let Some(fate) = fate else {
+        return Ok((ReceiptState::Desconhecido, None));
+    };
     match fate {
         Fate::Recorded { poll, .. } if asked_for.is_some_and(|asked| asked != poll) => {
             Err(ProblemType::UnknownReceipt.into())

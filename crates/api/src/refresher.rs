@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paredao_domain::{Account, Clock, Conservation, Lane, PollState};
-use paredao_store::{Snapshot, Store, StoreError};
+use paredao_store::{DeploymentBooks, Snapshot, Store, StoreError};
 use paredao_telemetry::health::Component;
 use paredao_telemetry::metrics::{self, Label as _, Term, metrics};
 use paredao_vote_log::LogStatus;
@@ -152,15 +152,7 @@ async fn read_log(room: &Room, last: &mut Availability) -> Option<LogStatus> {
 
 /// The books of a fresh snapshot, if the log could be read as well.
 fn books(judge: &mut Judge, log: Option<&LogStatus>, snapshot: &Snapshot) -> Option<Conservation> {
-    let missing = snapshot.books.missing;
-    if let Some(newly) = judge.newly_missing(missing) {
-        tracing::error!(
-            event = "votes_missing",
-            missing,
-            newly,
-            "votes that were answered with success never came out of the log: no result becomes final without them",
-        );
-    }
+    show_losses(judge, &snapshot.books);
     let log = log?;
     let law = conservation(log, &snapshot.books);
     show_law(&law);
@@ -176,6 +168,29 @@ fn books(judge: &mut Judge, log: Option<&LogStatus>, snapshot: &Snapshot) -> Opt
         Finding::Mended => tracing::warn!(event = "conservation_holds_again"),
     }
     Some(law)
+}
+
+/// What is lost and was not given up keeps results from becoming final. An operator hears of it
+/// when it grows, and at each start.
+fn show_losses(judge: &mut Judge, books: &DeploymentBooks) {
+    let (missing, segments) = (books.missing_undecided, books.segments_lost);
+    metrics().missing_undecided.set(missing);
+    metrics().log_segments_lost.set(segments);
+    if let Some(newly) = judge.newly_missing(missing) {
+        tracing::error!(
+            event = "votes_missing",
+            missing,
+            newly,
+            "votes that were answered with success never came out of the log: no result becomes final without them",
+        );
+    }
+    if judge.newly_lost_segments(segments).is_some() {
+        tracing::error!(
+            event = "vote_log_segments_lost",
+            segments,
+            "put back the log's folder as it was: votes answered with success may be in what is gone",
+        );
+    }
 }
 
 fn show_law(law: &Conservation) {

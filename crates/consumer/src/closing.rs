@@ -8,7 +8,7 @@ use paredao_domain::{
     BatchHeader, BatchId, BatchKind, BatchNumber, BootMillis, Clock, EncodedBatch, Incarnation,
     Lane, Mode, Poll, PollId, PollState, UnixMillis,
 };
-use paredao_store::{ApplyError, Fence, FinalityHurdle, Store};
+use paredao_store::{Application, ApplyError, Fence, FinalityHurdle, Store};
 use paredao_vote_log::{AppendError, VoteLog};
 
 /// A barrier that has not come through after this long is sent again…
@@ -39,6 +39,9 @@ pub struct Closing {
     /// forward, and what is final stays final.
     closed_since: HashMap<PollId, BootMillis>,
     sent: HashMap<PollId, BootMillis>,
+    /// The last number drawn when each poll was last seen open: votes for it may come behind
+    /// barriers up to this one.
+    too_early: HashMap<PollId, BatchNumber>,
 }
 
 /// One reading of the clock.
@@ -68,7 +71,24 @@ impl Closing {
             frozen: None,
             closed_since: HashMap::new(),
             sent: HashMap::new(),
+            too_early: HashMap::new(),
         }
+    }
+
+    /// Leaves in a transaction those barriers that count: this process sent them since it last saw
+    /// their polls open. Another's may have been sent by a clock that was ahead.
+    pub fn keep_what_counts(&self, application: &mut Application) {
+        let headers = application.entries.iter().map(|entry| entry.batch.header());
+        let barriers = headers.filter(|header| header.kind == BatchKind::Barrier);
+        application.barriers = barriers
+            .filter(|barrier| self.counts(barrier))
+            .map(|barrier| barrier.poll)
+            .collect();
+    }
+
+    fn counts(&self, barrier: &BatchHeader) -> bool {
+        let too_early = self.too_early.get(&barrier.poll).copied().unwrap_or(0);
+        barrier.id.incarnation == self.incarnation && barrier.id.number > too_early
     }
 
     /// Brings every closed poll one step nearer to its final result. `fence` is the lane's, if
@@ -85,9 +105,16 @@ impl Closing {
         };
         let mut hurdles = HashMap::new();
         for poll in self.store.polls().await? {
-            if poll.state(reading.now) != PollState::Closed {
-                self.closed_since.remove(&poll.id);
-                continue;
+            match poll.state(reading.now) {
+                PollState::Closed => {}
+                PollState::Scheduled | PollState::Open => {
+                    self.note_open(&poll, fence, reading.now).await?;
+                    continue;
+                }
+                PollState::Final => {
+                    self.closed_since.remove(&poll.id);
+                    continue;
+                }
             }
             let left = if self.is_settled(&poll, reading) {
                 self.tend_poll(&poll, fence, reading).await?
@@ -99,6 +126,29 @@ impl Closing {
             }
         }
         Ok(hurdles)
+    }
+
+    /// A poll is open, perhaps again: the clock was ahead and was put right. Then what was sent for
+    /// its end came before it, and no longer counts.
+    async fn note_open(
+        &mut self,
+        poll: &Poll,
+        fence: Option<&Fence>,
+        now: UnixMillis,
+    ) -> Result<(), ApplyError> {
+        self.sent.remove(&poll.id);
+        self.too_early.insert(poll.id, self.last_number);
+        if !self.closed_since.contains_key(&poll.id) {
+            return Ok(());
+        }
+        if let Some(fence) = fence {
+            // Asked about a poll that is not closed, the store takes its barrier back; without a
+            // fence the next claim does.
+            self.store.finalize(fence, poll.id, now).await?;
+        }
+        self.closed_since.remove(&poll.id);
+        tracing::info!(event = "poll_open_again", poll = %poll.slug, "the clock was set");
+        Ok(())
     }
 
     /// Whether nobody can be told any more that a vote for this poll succeeded, by either clock.
@@ -162,10 +212,13 @@ impl Closing {
         match self.append(&barrier).await {
             Ok(()) => {
                 self.confirmed = barrier.id().number;
-                self.sent.insert(barrier.header().poll, reading.boot);
+                if self.counts(barrier.header()) {
+                    self.sent.insert(barrier.header().poll, reading.boot);
+                }
             }
             Err(error) => {
-                tracing::warn!(event = "barrier_not_appended", poll = %poll, %error);
+                let poll_number = barrier.header().poll.0;
+                tracing::warn!(event = "barrier_not_appended", poll_number, %error);
                 self.frozen = Some(barrier);
             }
         }
@@ -197,16 +250,17 @@ impl Closing {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use paredao_store::{OwnerId, PollChange};
-    use paredao_vote_log::{LogError, LogStatus, Subscription};
+    use paredao_store::{DeadLetterState, OwnerId, PollChange};
+    use paredao_vote_log::{Delivery, LogError, LogStatus, Subscription};
     use parking_lot::Mutex;
 
     use super::*;
     use crate::owner::LaneOwner;
-    use crate::sample::{OPENS, POLL, Rig, delivery};
+    use crate::sample::{OPENS, POLL, Rig, batch, damaged, delivery, vote};
 
     const SETTLE_MS: i64 = 7_000;
     const LEAD_MS: i64 = 3_000;
+    const HOUR_MS: i64 = 3_600_000;
 
     /// Keeps what is appended, and refuses as often as it is told to.
     #[derive(Default)]
@@ -292,6 +346,43 @@ mod tests {
             hurdles.unwrap().remove(&POLL).unwrap_or_default()
         }
 
+        /// What somebody appended comes off the lane.
+        async fn deliver(&mut self, owner: &mut LaneOwner, delivered: Delivery) {
+            let mut prepared = owner.prepare(&[delivered]).await.unwrap();
+            self.closing.keep_what_counts(&mut prepared.application);
+            let applied = self.rig.store.apply(owner.fence(), &prepared.application);
+            applied.await.unwrap();
+            owner.commit(prepared);
+        }
+
+        async fn deliver_barrier(&mut self, owner: &mut LaneOwner, at: usize) {
+            let barrier = delivery(&self.log.kept.lock()[at]);
+            self.deliver(owner, barrier).await;
+        }
+
+        /// A barrier is sent by a wall clock that is an hour ahead, while the poll is open.
+        async fn send_too_early(&mut self, owner: &LaneOwner) {
+            for after_ms in [HOUR_MS, HOUR_MS + SETTLE_MS] {
+                self.tend(Some(owner.fence()), after_ms).await;
+            }
+            assert_eq!(self.barriers(), 1);
+        }
+
+        /// The wall clock is put right, and the consumer sees that the poll is open.
+        async fn see_it_open(&mut self, fence: Option<&Fence>) {
+            self.rig.clock.step(self.ends.plus(-50_000));
+            assert_eq!(self.tend_now(fence).await, []);
+        }
+
+        /// The poll ends and settles.
+        async fn settle(&mut self, fence: &Fence) -> Vec<FinalityHurdle> {
+            self.rig.clock.step(self.ends);
+            self.tend_now(Some(fence)).await;
+            self.rig.clock.set(self.ends.plus(2 * HOUR_MS));
+            self.rig.clock.step(self.ends.plus(SETTLE_MS));
+            self.tend_now(Some(fence)).await
+        }
+
         fn barriers(&self) -> usize {
             self.log.kept.lock().len()
         }
@@ -350,14 +441,79 @@ mod tests {
         let mut owner = office.owner().await;
         office.tend(Some(owner.fence()), SETTLE_MS).await;
         assert!(!office.is_final().await);
-        let barrier = delivery(&office.log.kept.lock()[0]);
-        let prepared = owner.prepare(&[barrier]).await.unwrap();
-        let applied = office.rig.store.apply(owner.fence(), &prepared.application);
-        applied.await.unwrap();
-        owner.commit(prepared);
+        office.deliver_barrier(&mut owner, 0).await;
         assert_eq!(office.tend(Some(owner.fence()), SETTLE_MS + 1).await, []);
         assert!(office.is_final().await);
         assert_eq!(office.barriers(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_of_a_clock_that_was_ahead_is_taken_back_when_the_poll_is_open_again() {
+        let mut office = Office::new().await;
+        let mut owner = office.owner().await;
+        let lost = damaged(&batch(1, OPENS, &[vote(1, 1)]), 20);
+        office.deliver(&mut owner, lost).await;
+        office.send_too_early(&owner).await;
+        office.deliver_barrier(&mut owner, 0).await;
+        let hurdles = office.tend_now(Some(owner.fence())).await;
+        assert_eq!(hurdles, [FinalityHurdle::DeadLetters(1)]);
+
+        office.see_it_open(Some(owner.fence())).await;
+        let letter = office.rig.store.dead_letters().await.unwrap().remove(0);
+        let given_up = DeadLetterState::WrittenOff("nobody can read it".to_owned());
+        let resolved = office.rig.store.resolve_dead_letter(letter.id, given_up);
+        resolved.await.unwrap();
+        let hurdles = office.settle(owner.fence()).await;
+        assert_eq!(hurdles, [FinalityHurdle::Barrier]);
+        assert_eq!(office.barriers(), 2, "another is sent at once");
+        office.deliver_barrier(&mut owner, 1).await;
+        assert_eq!(office.tend_now(Some(owner.fence())).await, []);
+        assert!(office.is_final().await);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_of_a_clock_that_was_ahead_does_not_count_when_it_comes_through_later() {
+        let mut office = Office::new().await;
+        let mut owner = office.owner().await;
+        office.send_too_early(&owner).await;
+        office.see_it_open(Some(owner.fence())).await;
+        office.settle(owner.fence()).await;
+        let hurdle = [FinalityHurdle::Barrier];
+        office.deliver_barrier(&mut owner, 0).await;
+        assert_eq!(office.tend_now(Some(owner.fence())).await, hurdle);
+        office.deliver_barrier(&mut owner, 1).await;
+        assert_eq!(office.tend_now(Some(owner.fence())).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_frozen_by_a_clock_that_was_ahead_is_followed_by_another() {
+        let mut office = Office::new().await;
+        let owner = office.owner().await;
+        *office.log.refusals.lock() = 1;
+        for after_ms in [HOUR_MS, HOUR_MS + SETTLE_MS] {
+            office.tend(Some(owner.fence()), after_ms).await;
+        }
+        office.see_it_open(Some(owner.fence())).await;
+        office.settle(owner.fence()).await;
+        office.tend_now(Some(owner.fence())).await;
+        office.tend_now(Some(owner.fence())).await;
+        let kept = office.log.kept.lock();
+        let numbers: Vec<_> = kept.iter().map(|barrier| barrier.id().number).collect();
+        assert_eq!(numbers, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_of_another_consumer_does_not_count() {
+        let mut office = Office::new().await;
+        let mut owner = office.owner().await;
+        office.tend(Some(owner.fence()), SETTLE_MS).await;
+        let log = Arc::clone(&office.log) as Arc<dyn VoteLog>;
+        let options = office.closing.options;
+        office.closing = Closing::new(log, office.rig.store(), Incarnation(7), Lane(0), options);
+        office.tend(Some(owner.fence()), SETTLE_MS).await;
+        office.deliver_barrier(&mut owner, 0).await;
+        let hurdles = office.tend(Some(owner.fence()), 2 * SETTLE_MS).await;
+        assert_eq!(hurdles, [FinalityHurdle::Barrier]);
     }
 
     #[tokio::test]

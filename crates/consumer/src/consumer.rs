@@ -89,6 +89,8 @@ pub struct ConsumerStatus {
 /// A consumer at work.
 pub struct Consumer {
     status: Arc<Mutex<ConsumerStatus>>,
+    log: Arc<dyn VoteLog>,
+    lane: Lane,
     stop: CancellationToken,
     ended: CancellationToken,
     handle: Mutex<Option<JoinHandle<()>>>,
@@ -122,7 +124,7 @@ impl Consumer {
             },
         );
         let mut worker = Worker {
-            log,
+            log: Arc::clone(&log),
             store,
             driver,
             options,
@@ -143,6 +145,8 @@ impl Consumer {
             })?;
         Ok(Self {
             status,
+            log,
+            lane: options.lane,
             stop,
             ended,
             handle: Mutex::new(Some(handle)),
@@ -159,15 +163,25 @@ impl Consumer {
         self.ended.cancelled().await;
     }
 
-    /// Applies what the log still holds, makes the store safe, and ends. Returns whether that
-    /// happened within `limit`; what is left stays in the log.
+    /// Applies what the log still holds, makes the store safe, and ends. Returns whether all of that
+    /// happened within `limit`: not when it had failed, or while store or log are away. What is left
+    /// stays in the log, and the next start applies it.
     pub async fn stop(&self, limit: Duration) -> bool {
         self.stop.cancel();
-        let Some(handle) = self.handle.lock().take() else {
-            return true;
-        };
-        let joined = tokio::task::spawn_blocking(move || handle.join().is_ok());
-        matches!(tokio::time::timeout(limit, joined).await, Ok(Ok(true)))
+        let handle = self.handle.lock().take();
+        if let Some(handle) = handle {
+            let joined = tokio::task::spawn_blocking(move || handle.join().is_ok());
+            if !matches!(tokio::time::timeout(limit, joined).await, Ok(Ok(true))) {
+                return false;
+            }
+        }
+        self.status().state == ConsumerState::Stopped && self.has_left_nothing().await
+    }
+
+    /// Whether everything is applied, or what is not is another consumer's.
+    async fn has_left_nothing(&self) -> bool {
+        let status = self.log.status(self.lane).await;
+        status.is_ok_and(|status| status.batches == 0 || status.consumed)
     }
 }
 

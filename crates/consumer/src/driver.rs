@@ -145,7 +145,8 @@ impl Driver {
                 vacant.insert(claimed.await?)
             }
         };
-        let prepared = holder.prepare(deliveries).await?;
+        let mut prepared = holder.prepare(deliveries).await?;
+        self.closing.keep_what_counts(&mut prepared.application);
         if !prepared.is_empty() {
             let applied = apply(&*self.store, holder, &prepared).await;
             if let Err(error) = applied {

@@ -7,6 +7,7 @@ mod print;
 use std::sync::Arc;
 
 use paredao_domain::Clock;
+use paredao_vote_log::FirstSegment;
 use tokio::sync::{Semaphore, watch};
 
 use crate::cli::{
@@ -177,6 +178,16 @@ fn absent(task: &Task) -> Absent {
     }
 }
 
+/// Whether a task tells or decides what is lost, so that the store must know first what the log
+/// misses. For the others that is left to the next start: somebody may only have forgotten to mount
+/// the log's folder.
+fn looks_for_losses(task: &Task) -> bool {
+    matches!(
+        task,
+        Task::Losses | Task::VoteLogStatus | Task::WriteOffSegments { .. }
+    )
+}
+
 fn needs_process(task: &Task) -> bool {
     matches!(task, Task::Health | Task::LogLevel { .. })
 }
@@ -201,10 +212,17 @@ async fn from_files(task: Task, config: &Config, mut bar: Bar) -> Result<Reply, 
         )));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let files =
-        Files::open(config, absent(&task), Arc::clone(&clock)).map_err(|error| refused(&error))?;
-    let noted = files.note_segments(clock.now()).await;
-    noted.map_err(|error| refused(&error))?;
+    let files = Files::open(
+        config,
+        absent(&task),
+        FirstSegment::WhenAppended,
+        Arc::clone(&clock),
+    );
+    let files = files.map_err(|error| refused(&error))?;
+    if looks_for_losses(&task) {
+        let noted = files.note_lost_segments(clock.now()).await;
+        noted.map_err(|error| refused(&error))?;
+    }
     let office = Office {
         store: Arc::<paredao_store::EmbeddedStore>::clone(&files.store),
         log: Arc::<paredao_vote_log::EmbeddedLog>::clone(&files.log),

@@ -1,15 +1,17 @@
 //! The files of the embedded backends, opened together under the lock of their folder.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use paredao_domain::{Clock, UnixMillis};
 use paredao_store::{EmbeddedOptions as StoreOptions, EmbeddedStore, StoreError};
 use paredao_vote_log::disk::RealDisk;
 use paredao_vote_log::{
-    EmbeddedLog, EmbeddedOptions as LogOptions, LogError, SegmentBytes, VoteLog as _,
+    EmbeddedLog, EmbeddedOptions as LogOptions, FirstSegment, KnownSegments, LogError,
+    SegmentBytes, SegmentRegister, VoteLog as _,
 };
-
 use rustix::fs::Mode;
 use rustix::process::umask;
 
@@ -33,6 +35,7 @@ impl Files {
     pub(crate) fn open(
         config: &Config,
         absent: Absent,
+        first_segment: FirstSegment,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         // Whatever is made from here on is its owner's alone.
@@ -40,34 +43,33 @@ impl Files {
         let folder = DataFolder::open(&config.data_dir, absent)?;
         let store =
             EmbeddedStore::open(&folder.store(), StoreOptions::default()).map_err(store_failure)?;
+        let store = Arc::new(store);
         folder.mark_as_made()?;
         let disk = RealDisk::open(folder.log()).map_err(log_failure)?;
         let options = LogOptions {
             segment_bytes: SegmentBytes::new(config.segment_bytes).unwrap_or_default(),
             append_delay: config.append_delay,
-            expected_sequence: store.log_segment(),
+            first_segment,
         };
-        let log = EmbeddedLog::open(Arc::new(disk), clock, options).map_err(log_failure)?;
+        let register = Arc::new(Register(Arc::clone(&store)));
+        let log = EmbeddedLog::open_registered(Arc::new(disk), clock, options, register);
         Ok(Self {
-            log: Arc::new(log),
-            store: Arc::new(store),
+            log: Arc::new(log.map_err(log_failure)?),
+            store,
             folder,
         })
     }
 
-    /// Tells the store which files the log has and which are lost. Comes first after opening:
-    /// the next time the log is opened, it no longer misses them.
-    pub(crate) async fn note_segments(&self, now: UnixMillis) -> anyhow::Result<()> {
+    /// Tells the store which files the log misses, and which are there again. Comes before
+    /// anything is served.
+    pub(crate) async fn note_lost_segments(&self, now: UnixMillis) -> anyhow::Result<()> {
         let status = self.log.status(LANE).await.map_err(log_failure)?;
-        let newest = status.segments.map_or(0, |segments| *segments.end());
-        let is_complete = status.lost_segments.is_none();
-        let noted = self
-            .store
-            .note_log_segment(newest, status.lost_segments, now);
+        let is_complete = status.lost_segments.is_empty();
+        let noted = self.store.note_lost_segments(status.lost_segments, now);
         match noted.await {
-            // A full disk, perhaps: it is noted when there is room again.
+            // A full disk, perhaps. What is there again is noted at the next start.
             Err(error) if is_complete && error.may_pass() => {
-                tracing::warn!(event = "log_segment_not_noted", %error);
+                tracing::warn!(event = "log_segments_not_noted", %error);
                 Ok(())
             }
             noted => noted.map_err(store_failure),
@@ -87,6 +89,25 @@ impl Files {
     /// Closes everything in good order. Blocks while the disk works.
     pub(crate) fn close(self) {
         self.log.close();
+    }
+}
+
+/// The store keeps what is known of the log's files.
+struct Register(Arc<EmbeddedStore>);
+
+#[async_trait]
+impl SegmentRegister for Register {
+    fn known(&self) -> KnownSegments {
+        let known = self.0.log_segments();
+        KnownSegments {
+            released: known.released,
+            newest: known.newest,
+        }
+    }
+
+    async fn note_released(&self, up_to: u64) -> io::Result<()> {
+        let noted = self.0.note_released_segments(up_to).await;
+        noted.map_err(io::Error::other)
     }
 }
 

@@ -66,6 +66,8 @@ const SENTENCES: &[(&str, Check)] = sentences![
     finality::a_requeued_letter_that_never_comes_through_can_be_given_up,
     finality::votes_missing_outside_the_hours_do_not_stand_in_the_way,
     finality::the_barrier_must_come_off_every_lane,
+    finality::a_poll_that_is_open_again_needs_another_barrier,
+    finality::a_new_owner_needs_a_barrier_of_its_own,
     losses::what_was_confirmed_and_never_came_is_listed_gap_by_gap,
     losses::a_loss_that_was_given_up_no_longer_stands_in_the_way,
     losses::what_is_left_of_a_loss_stays_given_up_when_the_rest_comes,

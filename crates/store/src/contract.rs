@@ -128,7 +128,7 @@ pub struct Application {
     pub recovered: Vec<BatchId>,
     /// What could not be read or broke a rule.
     pub dead_letters: Vec<NewDeadLetter>,
-    /// Polls whose barrier came off the lane with this transaction.
+    /// Polls of which a barrier that counts came off the lane with this transaction.
     pub barriers: Vec<PollId>,
     /// When the transaction was made, for the dead letters and the entries.
     pub now: UnixMillis,
@@ -361,6 +361,11 @@ pub struct DeploymentBooks {
     pub dead_letters_unresolved: u64,
     /// Votes that were confirmed and never came, those given up included.
     pub missing: u64,
+    /// Of these, votes that wait for somebody's decision.
+    pub missing_undecided: u64,
+    /// Files of the vote log that are lost, with nobody knows how many votes, and wait for
+    /// somebody's decision.
+    pub segments_lost: u64,
     /// Votes that were cut, did not come, and were answered to nobody.
     pub unanswered: u64,
     /// The cumulative count of each incarnation as the ledger knows it.
@@ -452,7 +457,8 @@ pub trait Store: Send + Sync + 'static {
     /// Everything readers see.
     async fn snapshot(&self, now: UnixMillis) -> Result<Snapshot, StoreError>;
 
-    /// Takes a lane over: from now on, whoever held it before is fenced out.
+    /// Takes a lane over: from now on, whoever held it before is fenced out. Barriers that came off
+    /// it count no longer, except of polls that are final.
     async fn claim_lane(&self, lane: Lane, owner: OwnerId) -> Result<LaneClaim, StoreError>;
 
     /// One transaction: fence, entries, marks, books, totals, buckets, dead letters, barriers.
@@ -465,7 +471,8 @@ pub trait Store: Send + Sync + 'static {
     /// within one of position.
     async fn ledger(&self, query: &LedgerQuery) -> Result<Vec<LedgerEntry>, StoreError>;
 
-    /// Declares a result final if nothing stands in the way; otherwise says what does.
+    /// Declares a result final if nothing stands in the way; otherwise says what does. The barrier
+    /// of a poll that is not closed at `now` counts no longer on the fence's lane.
     async fn finalize(
         &self,
         fence: &Fence,

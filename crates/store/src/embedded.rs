@@ -35,12 +35,14 @@ mod lane;
 mod ledger;
 mod losses;
 mod polls;
+mod segments;
 mod snapshot;
 mod tally;
 mod worker;
 
 pub use door::EmbeddedLedger;
 pub use file::EmbeddedOptions;
+pub use segments::LogSegments;
 
 use fault::Work;
 use file::{Access, File};
@@ -55,7 +57,7 @@ pub struct EmbeddedStore {
     views: Worker,
     ledger: Worker,
     writer: Worker,
-    log_segment: Option<u64>,
+    log_segments: LogSegments,
 }
 
 impl EmbeddedStore {
@@ -67,7 +69,7 @@ impl EmbeddedStore {
         let file = File::new(path, options);
         file.make_if_absent()?;
         let mut writer = take_over(file)?;
-        let log_segment = writer.work(|connection| losses::log_segment(connection))?;
+        let log_segments = writer.work(|connection| segments::known(connection))?;
         let readers = EmbeddedOptions {
             cache_bytes: options.cache_bytes / 4,
             ..options
@@ -77,7 +79,7 @@ impl EmbeddedStore {
             views: Worker::start("store-views", reader()?)?,
             ledger: Worker::start("store-ledger", reader()?)?,
             writer: Worker::start("store-writer", writer)?,
-            log_segment,
+            log_segments,
         })
     }
 
@@ -91,24 +93,33 @@ impl EmbeddedStore {
         }
     }
 
-    /// The highest number of a file of the vote log that had ever been noted here when this was
-    /// opened, so that the log can tell whether its newest are still there.
-    pub fn log_segment(&self) -> Option<u64> {
-        self.log_segment
+    /// What was kept of the vote log's files when this was opened, so that the log can tell
+    /// whether they are still there.
+    pub fn log_segments(&self) -> LogSegments {
+        self.log_segments
     }
 
-    /// Notes the highest number of a file of the vote log, and which of those noted before are
-    /// gone: they keep results from becoming final until somebody gives them up.
-    pub async fn note_log_segment(
+    /// Notes the highest number of a file of the vote log.
+    pub async fn note_newest_segment(&self, newest: u64) -> Result<(), StoreError> {
+        self.write_for_good(move |connection| segments::note_newest(connection, newest))
+            .await
+    }
+
+    /// Notes that the files of the vote log up to this one may go.
+    pub async fn note_released_segments(&self, up_to: u64) -> Result<(), StoreError> {
+        self.write_for_good(move |connection| segments::note_released(connection, up_to))
+            .await
+    }
+
+    /// Notes which files of the vote log are gone, all that it misses: they keep results from
+    /// becoming final until they are there again or somebody gives them up.
+    pub async fn note_lost_segments(
         &self,
-        newest: u64,
-        lost: Option<RangeInclusive<u64>>,
+        lost: Vec<RangeInclusive<u64>>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        self.write_for_good(move |connection| {
-            losses::note_log(connection, newest, lost.as_ref(), now)
-        })
-        .await
+        self.write_for_good(move |connection| segments::note_lost(connection, &lost, now))
+            .await
     }
 
     /// Has the writer do a piece of work.

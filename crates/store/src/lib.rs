@@ -24,5 +24,5 @@ pub use contract::{
     DeploymentBooks, Fate, Fence, FinalityHurdle, Known, LaneClaim, LedgerQuery, Loss, LossName,
     Lost, NewDeadLetter, OwnerId, PollChange, PollView, Snapshot, Store, StoreError,
 };
-pub use embedded::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore};
+pub use embedded::{EmbeddedLedger, EmbeddedOptions, EmbeddedStore, LogSegments};
 pub use entry::{EntryDamage, KeptEntry};

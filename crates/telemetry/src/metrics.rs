@@ -107,6 +107,8 @@ metrics! {
     log_oldest_age_seconds: Gauge = "paredao_log_oldest_age_seconds" in Seconds;
     /// Damaged regions of the log that were found and set aside since the process started.
     log_damaged_regions: CountGauge = "paredao_log_damaged_regions" in Count;
+    /// Files of the log that are lost and that nobody has given up.
+    log_segments_lost: CountGauge = "paredao_log_segments_lost" in Count;
 
     /// Batches taken off the log, repeated ones included.
     consumer_deliveries: IntCounter = "paredao_consumer_deliveries_total" in Count;
@@ -129,6 +131,8 @@ metrics! {
 
     /// The terms of the conservation law, each from durable data of its own.
     conservation: CountGauges<Term> = "paredao_conservation_votes" in Count;
+    /// Missing votes that nobody has given up.
+    missing_undecided: CountGauge = "paredao_missing_undecided_votes" in Count;
     /// Accepted votes that are nowhere (positive) or votes that nobody accepted (negative).
     conservation_difference: IntGauge = "paredao_conservation_difference_votes" in Count;
     /// Age of the reading that those terms and their difference are of.

@@ -78,13 +78,12 @@ pub struct LogStatus {
     /// Damaged regions that were found since the log was opened, each once.
     pub damaged: u64,
     /// The numbers of the segments that are kept, oldest to newest, where the log has such. The
-    /// newest number only rises, also over restarts: whoever keeps it elsewhere and hands it in
-    /// when the log is opened learns whether segments were lost.
+    /// newest number only rises, also over restarts: whoever keeps it elsewhere learns at the next
+    /// opening whether segments were lost.
     pub segments: Option<RangeInclusive<u64>>,
-    /// The numbers of segments that were gone when the log was opened although they had been
-    /// there. What they held and the store had not applied is missing. To be kept before anything
-    /// is appended: after that the log does not know of it at its next start.
-    pub lost_segments: Option<RangeInclusive<u64>>,
+    /// The numbers of segments that were gone when the log was opened although nobody had released
+    /// them. What they held and the store had not applied is missing.
+    pub lost_segments: Vec<RangeInclusive<u64>>,
 }
 
 /// The durable queue.

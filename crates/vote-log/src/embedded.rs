@@ -8,20 +8,20 @@
 //!
 //! What a message to the operator names: `vote_log_damaged` a record that could not be read and
 //! was delivered as found, `vote_log_torn_tail_cut` the end of a write that was never confirmed,
-//! `vote_log_segments_lost` files that were there once and are gone.
+//! `vote_log_release_not_noted` files that stay because their release could not be kept elsewhere.
 
 mod format;
 mod index;
 mod place;
 mod reader;
 mod recovery;
+mod register;
 mod segment;
 mod subscription;
 mod tail;
 mod writer;
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,9 @@ use crate::disk::Disk;
 use crate::{AppendError, LogError, LogStatus, Subscription, VoteLog};
 use index::Index;
 use place::Sequence;
-use recovery::{Recovered, recover};
+use recovery::recover;
+use register::lost_segments;
+pub use register::{KnownSegments, SegmentRegister};
 use subscription::EmbeddedSubscription;
 use writer::Writer;
 
@@ -77,10 +79,18 @@ pub struct EmbeddedOptions {
     pub segment_bytes: SegmentBytes,
     /// Waited before every sync, to rehearse what a slow disk does; normally zero.
     pub append_delay: Duration,
-    /// The highest segment number that was ever seen in [`LogStatus::segments`], if somebody has
-    /// kept it. A log that ends below it has lost segments, and says so at every start until
-    /// something is appended, which goes above it.
-    pub expected_sequence: Option<u64>,
+    /// When the first segment of this life is begun.
+    pub first_segment: FirstSegment,
+}
+
+/// When the first segment of an open log is begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstSegment {
+    /// As it is opened: a folder that cannot be written shows then.
+    #[default]
+    AtOnce,
+    /// With the first append: who only looks leaves nothing behind.
+    WhenAppended,
 }
 
 /// What the log shares with its subscriptions.
@@ -89,6 +99,7 @@ struct Shared {
     index: Mutex<Index>,
     /// Told whenever a waiting subscription should look again.
     changes: watch::Sender<()>,
+    register: Option<Arc<dyn SegmentRegister>>,
 }
 
 impl Shared {
@@ -122,27 +133,44 @@ impl EmbeddedLog {
         clock: Arc<dyn Clock>,
         options: EmbeddedOptions,
     ) -> Result<Self, LogError> {
-        let Recovered {
-            segments,
-            empty,
-            last,
-            newest,
-        } = recover(&disk)?;
-        let expected = Sequence::kept(options.expected_sequence);
-        let lost = lost_segments(&*disk, newest, expected);
-        let above = newest.max(expected);
-        let mut writer = Writer::new(Arc::clone(&disk), clock, options, last, above, empty);
-        // With the first segment above the lost ones nobody would miss them any more. So it is
-        // begun only by an append: by then whoever opened the log knows and has kept it.
-        if lost.is_none() {
+        Self::open_known(disk, clock, options, None)
+    }
+
+    /// Opens a log whose segments are known elsewhere too, so that it notices which are gone:
+    /// [`LogStatus::lost_segments`].
+    pub fn open_registered(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: EmbeddedOptions,
+        register: Arc<dyn SegmentRegister>,
+    ) -> Result<Self, LogError> {
+        Self::open_known(disk, clock, options, Some(register))
+    }
+
+    fn open_known(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: EmbeddedOptions,
+        register: Option<Arc<dyn SegmentRegister>>,
+    ) -> Result<Self, LogError> {
+        let recovered = recover(&disk)?;
+        let known = register.as_ref().map(|register| register.known());
+        let lost = known.map_or_else(Vec::new, |known| lost_segments(&recovered.there, known));
+        let gone = Sequence::kept(known.map_or(0, |known| {
+            let last_lost = lost.last().map_or(0, |range| *range.end());
+            known.released.max(last_lost)
+        }));
+        let mut writer = Writer::new(Arc::clone(&disk), clock, options, &recovered, gone);
+        if options.first_segment == FirstSegment::AtOnce {
             begin_first_segment(&mut writer, &*disk)?;
         }
-        let newest = writer.active().or_else(|| newest.if_any());
+        let newest = writer.active().or_else(|| recovered.newest().if_any());
         Ok(Self {
             shared: Arc::new(Shared {
                 disk,
-                index: Mutex::new(Index::new(segments, newest, lost)),
+                index: Mutex::new(Index::new(recovered.segments, newest, lost)),
                 changes: watch::Sender::new(()),
+                register,
             }),
             state: Mutex::new(State::Open(writer)),
         })
@@ -158,25 +186,6 @@ impl EmbeddedLog {
         }
         self.shared.close();
     }
-}
-
-/// The segments between the newest that is there and the newest that was there once.
-fn lost_segments(
-    disk: &dyn Disk,
-    newest: Sequence,
-    expected: Sequence,
-) -> Option<RangeInclusive<u64>> {
-    if newest >= expected {
-        return None;
-    }
-    tracing::error!(
-        event = "vote_log_segments_lost",
-        folder = %disk.path_of(""),
-        newest = newest.0,
-        expected = expected.0,
-        "put back the folder as it was: votes answered with success may be in what is gone"
-    );
-    Some(newest.get() + 1..=expected.get())
 }
 
 /// Where a folder that cannot be written shows.

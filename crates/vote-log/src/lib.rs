@@ -17,4 +17,6 @@ mod embedded;
 pub use contract::{
     AppendError, Delivery, DeliveryTag, LogError, LogStatus, Subscription, VoteLog,
 };
-pub use embedded::{EmbeddedLog, EmbeddedOptions, SegmentBytes};
+pub use embedded::{
+    EmbeddedLog, EmbeddedOptions, FirstSegment, KnownSegments, SegmentBytes, SegmentRegister,
+};

@@ -195,6 +195,13 @@ fn names_are_text_and_never_markup() {
 
 /// The policy forbids what is inline and what is elsewhere; a page that had it would break.
 #[test]
+fn every_page_says_that_it_is_in_portuguese() {
+    for page in every_page() {
+        assert!(page.contains("<html lang=\"pt-BR\">"), "{page}");
+    }
+}
+
+#[test]
 fn nothing_is_inline_and_nothing_comes_from_another_host() {
     for page in every_page() {
         assert!(!page.contains("<style") && attribute(&page, "style").is_empty());

@@ -137,7 +137,7 @@ async fn a_transaction_that_was_refused_is_tried_again_without_claiming_the_lane
 }
 
 #[tokio::test]
-async fn a_stop_while_the_store_is_away_leaves_the_deliveries_in_the_log() {
+async fn a_stop_while_the_store_is_away_leaves_the_deliveries_in_the_log_and_says_so() {
     let rig = Rig::new().await;
     let consumer = rig.consumer();
     rig.store.go_away();
@@ -146,7 +146,12 @@ async fn a_stop_while_the_store_is_away_leaves_the_deliveries_in_the_log() {
         consumer.status().state == ConsumerState::StoreAway
     })
     .await;
-    assert!(consumer.stop(LIMIT).await);
+    assert!(!consumer.stop(LIMIT).await);
+    assert!(
+        !consumer.stop(LIMIT).await,
+        "whoever asks again hears the same"
+    );
+    assert_eq!(consumer.status().state, ConsumerState::Stopped);
     assert_eq!(rig.log().status(LANE).await.unwrap().votes, 5);
 }
 
@@ -223,6 +228,7 @@ async fn many_bad_batches_in_a_row_stop_the_consumer_and_a_restart_goes_on_behin
     };
     assert!(why.contains("6 bad batches in a row"), "{why}");
     assert_eq!(rig.accounts().await.counted, 0);
+    assert!(!consumer.stop(LIMIT).await);
 
     // Everything is delivered again; what is a dead letter already is no new trouble.
     rig.reopen_log();
@@ -270,6 +276,33 @@ async fn a_closed_poll_becomes_final_and_what_comes_later_is_late() {
     assert_eq!(rig.accounts().await.counted, 40);
     assert!(intake.stop(LIMIT).await && consumer.stop(LIMIT).await);
     rig.assert_conserved(43).await;
+}
+
+/// A barrier that this consumer did not send.
+fn foreign_barrier(number: u64) -> EncodedBatch {
+    let header = BatchHeader {
+        kind: BatchKind::Barrier,
+        cumulative: 0,
+        ..*foreign(number, POLL, 0..0).header()
+    };
+    EncodedBatch::encode(header, &[], &[])
+}
+
+#[tokio::test]
+async fn a_barrier_that_was_sent_while_the_poll_was_open_does_not_make_it_final() {
+    let rig = Rig::new().await;
+    let consumer = rig.consumer();
+    rig.log().append(&foreign_barrier(1)).await.unwrap();
+    rig.log().append(&foreign(2, POLL, 0..3)).await.unwrap();
+    rig.until_counted(3).await;
+    assert!(!rig.snapshot().await.polls[0].barrier_passed);
+    rig.close_poll().await;
+    rig.settle(&consumer).await;
+    rig.until("the poll is final", async |rig| {
+        rig.snapshot().await.polls[0].poll.final_at.is_some()
+    })
+    .await;
+    assert!(consumer.stop(LIMIT).await);
 }
 
 #[tokio::test]
@@ -329,7 +362,7 @@ async fn a_log_that_is_closed_under_a_consumer_is_away_until_the_consumer_is_sto
         consumer.status().state == ConsumerState::LogAway
     })
     .await;
-    assert!(consumer.stop(LIMIT).await);
+    consumer.stop(LIMIT).await;
     assert_eq!(consumer.status().state, ConsumerState::Stopped);
 }
 

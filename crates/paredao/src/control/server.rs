@@ -29,6 +29,8 @@ const BACKLOG: u32 = 64;
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often long work says how far it is, if it got any further.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a command under way may go on once the process stops.
+const FINISH_MAX: Duration = Duration::from_secs(2);
 /// Pause after the kernel refused a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,7 +56,7 @@ impl ControlSocket {
         })
     }
 
-    /// Serves commands until `stop`, then lets those at work finish.
+    /// Serves commands until `stop`, then lets those at work finish if they do so soon.
     pub(crate) async fn serve(self, office: Arc<Office>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut at_work = JoinSet::new();
@@ -128,12 +130,27 @@ async fn serve_one(stream: UnixStream, office: &Office, stop: &CancellationToken
     };
     let (progress, seen) = watch::channel(Progress::default());
     let work = office.perform(request.task, progress);
-    let last = tokio::select! {
-        last = oversee(work, seen, &mut writer) => last,
-        () = stop.cancelled() => Some(Line::Refused(Refusal::failed("the process is stopping"))),
-    };
-    if let Some(last) = last {
+    if let Some(last) = see_through(work, seen, &mut writer, stop).await {
         let _ = send(&mut writer, &last).await;
+    }
+}
+
+/// Oversees work, and gives it up when the process stops and it does not finish soon.
+async fn see_through(
+    work: impl Future<Output = Result<Reply, Refusal>>,
+    seen: watch::Receiver<Progress>,
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    stop: &CancellationToken,
+) -> Option<Line> {
+    let given_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FINISH_MAX).await;
+    };
+    tokio::select! {
+        last = oversee(work, seen, writer) => last,
+        () = given_up => Some(Line::Refused(Refusal::failed(
+            "the process is stopping; it may still be done, so look before you ask again",
+        ))),
     }
 }
 
@@ -215,4 +232,40 @@ async fn send(writer: &mut (impl tokio::io::AsyncWrite + Unpin), line: &Line) ->
     text.push(b'\n');
     let written = timeout(LINE_TIMEOUT, writer.write_all(&text)).await;
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::Fault;
+    use super::*;
+
+    /// What is told of work that takes so long when the process is stopping.
+    async fn told_of_work_of(length: Duration) -> Option<Line> {
+        let (progress, seen) = watch::channel(Progress::default());
+        let work = async move {
+            tokio::time::sleep(length).await;
+            drop(progress);
+            Ok(Reply::Said("done".to_owned()))
+        };
+        let stop = CancellationToken::new();
+        stop.cancel();
+        see_through(work, seen, &mut tokio::io::sink(), &stop).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_soon_after_a_stop_tells_its_result() {
+        let told = told_of_work_of(FINISH_MAX / 2).await;
+        let done = Reply::Said("done".to_owned());
+        assert_eq!(told, Some(Line::Done(Box::new(done))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_a_stop_cuts_short_is_not_told_that_nothing_was_done() {
+        let told = told_of_work_of(FINISH_MAX * 2).await;
+        let Some(Line::Refused(refusal)) = told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(refusal.fault, Fault::Failed);
+        assert!(refusal.message.contains("may still be done"), "{refusal}");
+    }
 }

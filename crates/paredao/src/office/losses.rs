@@ -52,9 +52,12 @@ impl Office {
             reason,
         );
         let what = loss.incarnation.as_ref().map_or("segments", |_| "batches");
+        let votes = loss.votes.map(|votes| format!(" ({votes} votes)"));
         Ok(Reply::Said(format!(
-            "{what} {} to {} are written off: results can become final without them",
-            loss.first, loss.last,
+            "{what} {} to {}{} are written off: results can become final without them",
+            loss.first,
+            loss.last,
+            votes.unwrap_or_default(),
         )))
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paredao_domain::Clock;
 use paredao_store::EmbeddedStore;
 use paredao_telemetry::health::{Component, Health};
 use paredao_vote_log::{EmbeddedLog, VoteLog as _};
@@ -21,7 +20,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct FilesWatch {
     store: Arc<EmbeddedStore>,
     log: Arc<EmbeddedLog>,
-    clock: Arc<dyn Clock>,
     component: Component,
     /// The newest file that the store knows of.
     noted: u64,
@@ -29,13 +27,12 @@ pub(super) struct FilesWatch {
 
 impl FilesWatch {
     /// Registers the store as a part of the process.
-    pub(super) fn new(files: &Files, clock: Arc<dyn Clock>, health: &Health) -> Self {
+    pub(super) fn new(files: &Files, health: &Health) -> Self {
         let component = health.register("store");
         component.ready();
         Self {
             store: Arc::clone(&files.store),
             log: Arc::clone(&files.log),
-            clock,
             component,
             noted: 0,
         }
@@ -66,8 +63,7 @@ impl FilesWatch {
         if newest <= self.noted {
             return;
         }
-        let noted = self.store.note_log_segment(newest, None, self.clock.now());
-        match noted.await {
+        match self.store.note_newest_segment(newest).await {
             Ok(()) => self.noted = newest,
             Err(error) => tracing::warn!(event = "log_segment_not_noted", %error),
         }

@@ -15,7 +15,7 @@ use paredao_domain::{Clock, Incarnation};
 use paredao_intake::{Intake, IntakeOptions};
 use paredao_store::{EmbeddedStore, OwnerId, Store, StoreError};
 use paredao_telemetry::health::{Component, Health};
-use paredao_vote_log::{EmbeddedLog, VoteLog};
+use paredao_vote_log::{EmbeddedLog, FirstSegment, VoteLog};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -147,7 +147,7 @@ impl Opened {
             levels,
             &health,
         );
-        let watch = FilesWatch::new(&backend.files, Arc::clone(&backend.clock), &health);
+        let watch = FilesWatch::new(&backend.files, &health);
         let mut tasks = Tasks::default();
         tasks.running.spawn(watch.run(tasks.helpers_stop.clone()));
         tasks.begin(&health, servers, upkeep, api.refresher(), control, office);
@@ -182,8 +182,8 @@ fn not_opened(error: StoreError, store_file: &Path) -> anyhow::Error {
     let error = match error {
         StoreError::Damaged(_) => anyhow!(
             "{error}. Nothing is served. `paredao recount` names every figure that differs from the \
-             ledger, which is what counts: put back a copy of {}, or set those figures right as \
-             docs/ledger.md says",
+             ledger, which is what counts: put back a copy of {} (with its -wal and -shm moved \
+             away), or set those figures right as docs/ledger.md says",
             store_file.display()
         ),
         other => other.into(),
@@ -194,7 +194,7 @@ fn not_opened(error: StoreError, store_file: &Path) -> anyhow::Error {
 async fn open_backend(config: &Config) -> anyhow::Result<Backend> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let files = open_files(config.clone(), Arc::clone(&clock)).await?;
-    files.note_segments(clock.now()).await?;
+    files.note_lost_segments(clock.now()).await?;
     let log: Arc<dyn VoteLog> = Arc::<EmbeddedLog>::clone(&files.log);
     let store: Arc<dyn Store> = Arc::<EmbeddedStore>::clone(&files.store);
     let intake = Intake::start(
@@ -222,7 +222,10 @@ async fn open_backend(config: &Config) -> anyhow::Result<Backend> {
 
 /// Reading a large log takes a while, which is done beside the runtime.
 async fn open_files(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Files> {
-    tokio::task::spawn_blocking(move || Files::open(&config, Absent::Make, clock)).await?
+    tokio::task::spawn_blocking(move || {
+        Files::open(&config, Absent::Make, FirstSegment::AtOnce, clock)
+    })
+    .await?
 }
 
 fn drawn() -> anyhow::Result<u64> {

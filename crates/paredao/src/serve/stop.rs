@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use paredao_vote_log::VoteLog as _;
+
 use super::start::Program;
 use crate::config::Config;
 use crate::failure::Verdict;
+use crate::office::LANE;
 
 /// Why the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ impl Cause {
 struct Steps {
     deadline: Instant,
     cut_short: Vec<&'static str>,
+    /// Votes that the consumer left in the log, if anybody knows.
+    votes_left: Option<u64>,
 }
 
 impl Steps {
@@ -37,6 +42,7 @@ impl Steps {
         Self {
             deadline: Instant::now() + limit,
             cut_short: Vec::new(),
+            votes_left: None,
         }
     }
 
@@ -44,7 +50,7 @@ impl Steps {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Takes a step that says whether it was finished; the limit cuts it short.
+    /// Takes a step that says whether it did all it should; the limit cuts it short.
     async fn take(&mut self, what: &'static str, step: impl Future<Output = bool>) {
         if tokio::time::timeout(self.left(), step).await != Ok(true) {
             self.cut_short.push(what);
@@ -54,8 +60,9 @@ impl Steps {
 
 impl Program {
     /// Unready, serve on, stop accepting and finish what was accepted, flush with the end marker,
-    /// apply what the log holds, checkpoint, close. All within the limit; what is cut short loses
-    /// nothing, because whatever was answered with success is durable.
+    /// apply what the log holds, checkpoint, close. All within the limit; what is cut short, or
+    /// cannot be done because the store is away, loses nothing: whatever was answered with success
+    /// is durable.
     pub(super) async fn stop(self, config: &Config, cause: Cause) -> Verdict {
         let mut steps = Steps::within(config.stop_timeout);
         self.health.stop();
@@ -69,7 +76,8 @@ impl Program {
             tracing::error!(
                 event = "stop_cut_short",
                 what,
-                "the next start goes on with what is left"
+                votes_left = steps.votes_left,
+                "votes left are durable in the vote log; the next start applies them"
             );
         }
         tracing::info!(event = "stopped");
@@ -88,6 +96,8 @@ impl Program {
         steps
             .take("consumer", self.consumer.stop(steps.left()))
             .await;
+        let log = self.files.log.status(LANE).await;
+        steps.votes_left = log.ok().map(|status| status.votes);
         self.metrics_server.stop(false).await;
         self.helpers_stop.cancel();
         steps.take("tasks", done(self.tasks.join_all())).await;

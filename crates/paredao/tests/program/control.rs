@@ -6,11 +6,13 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Home, Program, eventually};
+use crate::support::{Home, Program, eventually, poll_file};
 
 fn connect(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).unwrap();
@@ -117,6 +119,27 @@ fn commands_that_say_nothing_keep_nobody_waiting() {
 }
 
 #[test]
+fn a_command_that_is_under_way_when_the_process_stops_is_told_what_became_of_it() {
+    let home = Home::new();
+    let mut command = home.command();
+    // The poll is there long before whoever made it hears so.
+    command.env("PAREDAO_FAILPOINTS", "store.checkpoint.before=delay:1500ms");
+    let mut program = Program::start(&home, command, &[]);
+    let file = home.write("um.toml", &poll_file("um"));
+    let create = ["poll", "create", file.to_str().unwrap()];
+    thread::scope(|scope| {
+        let creation = scope.spawn(|| home.run(&create));
+        eventually("the poll is there", || {
+            program.get("/p/um/parcial").status == 200
+        });
+        program.signal(Signal::INT);
+        let done = creation.join().unwrap();
+        assert_eq!(done.code, Some(0), "{done:?}");
+    });
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
 fn what_a_dead_process_left_is_replaced_and_what_a_living_one_holds_is_not() {
     let home = Home::new();
     home.serve(&[]).kill();
@@ -151,7 +174,7 @@ fn what_a_dead_process_left_is_replaced_and_what_a_living_one_holds_is_not() {
 fn a_process_that_does_not_answer_is_not_waited_for_for_ever() {
     let home = Home::new();
     let listener = UnixListener::bind(home.path().join("mute.sock")).unwrap();
-    let mute = std::thread::spawn(move || {
+    let mute = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(stream).lines();
         lines.next().unwrap().unwrap();
@@ -170,7 +193,7 @@ fn a_process_that_does_not_answer_is_not_waited_for_for_ever() {
 fn a_process_that_hangs_up_is_said_to_have_gone() {
     let home = Home::new();
     let listener = UnixListener::bind(home.path().join("rude.sock")).unwrap();
-    let rude = std::thread::spawn(move || {
+    let rude = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         BufReader::new(stream)
             .read_line(&mut String::new())

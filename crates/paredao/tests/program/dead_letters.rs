@@ -301,6 +301,11 @@ fn a_batch_of_which_not_even_the_name_is_left_is_missing_until_somebody_gives_it
     assert_eq!(missing[0]["written_off_because"], "disk of 20/11");
     assert_eq!(program.settled(3)["contas"]["perdidos"], 1, "still told");
     program.stop();
+    let program = home.serve(QUICK);
+    program.settled(3);
+    assert!(program.metric("paredao_missing_undecided_votes") < 1.0);
+    assert!(program.events("votes_missing").is_empty(), "it is decided");
+    program.stop();
 }
 
 #[test]

@@ -48,6 +48,29 @@ fn without_a_demonstration_an_empty_folder_stays_empty_and_it_says_what_to_do() 
 }
 
 #[test]
+fn whoever_debugs_sees_one_vote_in_a_thousand_and_nobodys_choice() {
+    let home = Home::new();
+    let program = home.serve(&["--demo", "--log-level", "paredao_api=debug"]);
+    let mut connection = program.connect();
+    for _ in 0..1_100 {
+        assert_eq!(connection.vote(2, None).unwrap().status, 200);
+    }
+    program.settled(1_100);
+    let votes = program.events("vote");
+    assert_eq!(votes.len(), 2, "the first, and the one after a thousand");
+    for vote in votes {
+        assert_eq!(vote["outcome"], "accepted");
+        let fields = vote.as_object().unwrap();
+        let told = ["voto", "candidate", "key", "recibo", "receipt", "address"];
+        assert!(
+            told.iter().all(|name| !fields.contains_key(*name)),
+            "{vote}"
+        );
+    }
+    program.stop();
+}
+
+#[test]
 fn a_second_start_goes_on_where_the_first_ended() {
     let home = Home::new();
     let program = home.serve(&["--demo"]);

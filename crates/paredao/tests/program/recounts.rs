@@ -160,6 +160,12 @@ fn documented_lines() -> Vec<String> {
 }
 
 #[test]
+fn the_second_reader_stays_small_enough_to_be_read() {
+    let reader = fs::read_to_string(docs().join("ledger_reader.py")).unwrap();
+    assert!(reader.lines().count() < 150);
+}
+
+#[test]
 fn a_vote_that_was_moved_between_candidates_is_found_although_the_sum_is_right() {
     let home = Home::new();
     with_votes(&home).stop();

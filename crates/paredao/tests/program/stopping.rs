@@ -231,6 +231,31 @@ fn a_stop_that_would_take_too_long_is_cut_short_says_so_and_loses_nothing() {
 }
 
 #[test]
+fn a_stop_while_the_store_takes_nothing_says_what_is_left_and_the_next_start_applies_it() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.env(
+        "PAREDAO_FAILPOINTS",
+        "store.apply.before_begin=error:enospc",
+    );
+    let mut program = Program::start(&home, command, &["--demo", "--drain-ms", "0"]);
+    assert_eq!(program.vote(1, None).status, 200);
+    program.event("store_away");
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(1));
+    let told = program.events("stop_cut_short");
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["what"], &told[0]["votes_left"]),
+        (&"consumer".into(), &1.into())
+    );
+
+    let program = home.serve(&["--demo"]);
+    assert_eq!(program.settled(1)["total"], 1);
+    program.stop();
+}
+
+#[test]
 fn a_component_that_dies_brings_an_orderly_end_with_status_1() {
     let home = Home::new();
     let mut command = home.command();

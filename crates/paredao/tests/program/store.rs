@@ -1,7 +1,7 @@
 //! A store that loses a part of itself or of the log: noticed, named, never glossed over.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Home, Program, eventually};
 
@@ -90,12 +90,7 @@ fn a_log_that_is_gone_is_noticed_and_no_result_is_final_until_somebody_gives_it_
     remove_the_log(&home);
 
     let program = home.serve(QUICK);
-    let lost = home.json(&["vote-log", "missing"]);
-    assert_eq!(lost.as_array().unwrap().len(), 1, "{lost:#}");
-    assert_eq!(
-        (&lost[0]["first"], &lost[0]["last"]),
-        (&1.into(), &1.into())
-    );
+    assert_eq!(lost_files(&home), [(1, 1)]);
     let status = home.good(&["vote-log", "status"]);
     assert!(status.contains("1 losses wait for a decision"), "{status}");
     home.good(&["poll", "close", "demo"]);
@@ -113,7 +108,139 @@ fn a_log_that_is_gone_is_noticed_and_no_result_is_final_until_somebody_gives_it_
         home.json(&["poll", "show", "demo"])["state"] == "final"
     });
     assert_eq!(home.run(&give_up).code, Some(1));
+    eventually("no alarm is left", || {
+        program.metric("paredao_log_segments_lost") < 1.0
+    });
+    program.stop();
+    let program = home.serve(QUICK);
+    assert!(program.events("vote_log_segments_lost").is_empty());
     program.stop();
     let lost = home.json(&["vote-log", "missing"]);
     assert_eq!(lost[0]["written_off_because"], "disk of 20/11");
+}
+
+fn lost_files(home: &Home) -> Vec<(u64, u64)> {
+    let lost = home.json(&["vote-log", "missing"]);
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let ranges = lost.as_array().unwrap().iter();
+    ranges
+        .map(|loss| (number(&loss["first"]), number(&loss["last"])))
+        .collect()
+}
+
+fn segments(home: &Home) -> Vec<PathBuf> {
+    let entries = fs::read_dir(home.data().join("log")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Votes once, in a life of its own; the receipt.
+fn vote_in_a_life(home: &Home, votes: u64) -> String {
+    let program = home.serve(QUICK);
+    let receipt = program.vote(1, None).receipt().unwrap();
+    program.settled(votes);
+    program.stop();
+    receipt
+}
+
+fn fate(program: &Program, receipt: &str) -> serde_json::Value {
+    program.get(&format!("/recibo/{receipt}")).body["estado"].take()
+}
+
+#[test]
+fn votes_between_an_older_copy_of_the_store_and_the_log_show_as_missing() {
+    let home = Home::new();
+    let kept = vote_in_a_life(&home, 1);
+    let (store, copy) = (home.data().join("store.sqlite"), home.path().join("copy"));
+    fs::copy(&store, &copy).unwrap();
+    let gone = vote_in_a_life(&home, 2);
+    for votes in 3..=4 {
+        vote_in_a_life(&home, votes);
+    }
+    fs::copy(&copy, &store).unwrap();
+    let program = home.serve(QUICK);
+    let lost = lost_files(&home);
+    assert!(!lost.is_empty());
+    assert_eq!(program.events("vote_log_segments_lost").len(), 1);
+    assert!(program.metric("paredao_log_segments_lost") >= 1.0);
+    assert_eq!(fate(&program, &kept), "registrado");
+    assert_eq!(fate(&program, &gone), "desconhecido");
+    home.good(&["poll", "close", "demo"]);
+    eventually("what went keeps the result from being final", || {
+        let report = home.json(&["poll", "show", "demo"]);
+        let reasons = report["not_final_because"].to_string();
+        reasons.contains("files of the vote log are lost")
+    });
+    program.stop();
+}
+
+#[test]
+fn a_file_of_the_log_between_others_is_missed_until_it_is_put_back() {
+    let home = Home::new();
+    let program = home.serve(QUICK);
+    assert_eq!(program.vote(1, None).status, 200);
+    program.kill();
+    let file = segments(&home).remove(0);
+    let aside = home.path().join("aside");
+    let program = home.serve(QUICK);
+    program.settled(1);
+    program.kill();
+    fs::rename(&file, &aside).unwrap();
+    assert_eq!(lost_files(&home), [(1, 1)]);
+    assert_eq!(
+        segments(&home).len(),
+        1,
+        "who only looks leaves nothing behind"
+    );
+    fs::rename(&aside, &file).unwrap();
+    assert_eq!(lost_files(&home), []);
+}
+
+/// Damages the store's file in one place, on the disk alone.
+fn flip_a_byte_of_the_store(store: &Path, sound: &[u8], at: usize) {
+    for suffix in ["-wal", "-shm"] {
+        let beside = store.with_file_name(format!("store.sqlite{suffix}"));
+        let _gone = fs::remove_file(beside);
+    }
+    let mut bytes = sound.to_vec();
+    bytes[at] ^= 0x55;
+    fs::write(store, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_store_changes_no_number_in_silence() {
+    const PLACES: usize = 60;
+    let home = Home::new();
+    vote_in_a_life(&home, 1);
+    let numbers = || {
+        let recount = home.run(&["recount", "--keys"]);
+        let shown = home.run(&["poll", "show", "demo", "--json"]);
+        for done in [&recount, &shown] {
+            assert!(!done.stderr.contains("panicked"), "{done:?}");
+        }
+        let told: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap_or_default();
+        (recount.code.max(shown.code), told["total"].clone())
+    };
+    assert_eq!(numbers(), (Some(0), 1.into()));
+    let store = home.data().join("store.sqlite");
+    let sound = fs::read(&store).unwrap();
+    let mut named = 0;
+    for place in 0..PLACES {
+        let at = sound.len() * place / PLACES + 37 * place % 4_096 % (sound.len() / PLACES);
+        flip_a_byte_of_the_store(&store, &sound, at);
+        match numbers() {
+            (Some(0), total) => assert_eq!(total, 1, "byte {at}"),
+            (Some(1 | 2), _) => named += 1,
+            (code, _) => panic!("byte {at}: {code:?}"),
+        }
+    }
+    assert!(named > 0, "some of them must have hit something");
+    flip_a_byte_of_the_store(&store, &sound, 0);
+    let refused = home.run(&["serve"]);
+    assert!(
+        refused.code == Some(1) || refused.code == Some(2),
+        "{refused:?}"
+    );
+    assert!(refused.stderr.contains("store.sqlite"), "{refused:?}");
 }

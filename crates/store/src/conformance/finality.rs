@@ -182,3 +182,32 @@ pub(super) async fn the_barrier_must_come_off_every_lane(store: Arc<dyn Store>) 
     second.pass_barrier(&poll).await;
     assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
 }
+
+pub(super) async fn a_poll_that_is_open_again_needs_another_barrier(store: Arc<dyn Store>) {
+    let mut scribe = Scribe::claim(&store, 1).await;
+    let poll = ready(&*store, &mut scribe).await;
+    // Whoever asks has a clock that says so: the one that sent the barrier was ahead.
+    let open = store.finalize(&scribe.fence, poll.id, NOW).await.unwrap();
+    assert_eq!(open, [FinalityHurdle::NotClosed, FinalityHurdle::Barrier]);
+    assert!(!snapshot(&*store).await.polls[0].barrier_passed);
+    let hurdle = [FinalityHurdle::Barrier];
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, hurdle);
+    scribe.pass_barrier(&poll).await;
+    assert_eq!(hurdles(&*store, &scribe, &poll).await, []);
+}
+
+pub(super) async fn a_new_owner_needs_a_barrier_of_its_own(store: Arc<dyn Store>) {
+    let mut second = Scribe::claim_lane(&store, 2, Lane(1)).await;
+    let mut old = Scribe::claim(&store, 1).await;
+    let poll = ready(&*store, &mut old).await;
+    second.pass_barrier(&poll).await;
+    let mut new = Scribe::claim(&store, 3).await;
+    let hurdle = [FinalityHurdle::Barrier];
+    assert_eq!(hurdles(&*store, &new, &poll).await, hurdle);
+    assert_eq!(hurdles(&*store, &second, &poll).await, hurdle);
+    new.pass_barrier(&poll).await;
+    assert_eq!(hurdles(&*store, &second, &poll).await, []);
+    // What is final stays as it is.
+    Scribe::claim(&store, 4).await;
+    assert!(snapshot(&*store).await.polls[0].barrier_passed);
+}

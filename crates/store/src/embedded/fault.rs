@@ -76,12 +76,12 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => damaged(format!(
-            "{path} is not a database ({error}): move it aside and put back a copy, then the vote \
-             log delivers what it keeps"
+            "{path} is not a database ({error}): move it aside, with its -wal and -shm, and put \
+             back a copy, then the vote log delivers what it keeps"
         )),
         Some(ErrorCode::DatabaseCorrupt) => damaged(format!(
-            "{path}: {error}; `recount` names what can no longer be read: move the file aside and \
-             put back a copy, then the vote log delivers what it keeps"
+            "{path}: {error}; `recount` names what can no longer be read: move the file aside, \
+             with its -wal and -shm, and put back a copy, then the vote log delivers what it keeps"
         )),
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
             damaged(format!("{path}: {error}"))

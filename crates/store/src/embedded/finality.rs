@@ -1,17 +1,18 @@
 //! Declaring a result final.
 
-use paredao_domain::{Poll, PollId, PollState, UnixMillis};
+use paredao_domain::{Lane, Poll, PollId, PollState, UnixMillis};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::apply::{commit, pass, pass_committed};
 use super::fault::{OwnerWork, Work, damaged};
-use super::{dead_letters, lane, losses, polls};
+use super::{dead_letters, lane, losses, polls, segments};
 use crate::{Fence, FinalityHurdle};
 
 /// A hurdle of so many things.
 type Hurdle = fn(u64) -> FinalityHurdle;
 
-/// Declares a result final if nothing stands in the way. A second time changes nothing.
+/// Declares a result final if nothing stands in the way. A second time changes nothing. A poll that
+/// is not closed loses its barrier: votes for it come behind it.
 pub(super) fn finalize(
     connection: &mut Connection,
     fence: &Fence,
@@ -25,7 +26,13 @@ pub(super) fn finalize(
     if poll.final_at.is_some() {
         return Ok(Vec::new());
     }
+    let is_closed = poll.state(now) == PollState::Closed;
+    let is_taken_back = !is_closed && take_barrier_back(&transaction, fence.lane, poll.id)?;
     let hurdles = hurdles(&transaction, &poll, now)?;
+    if is_taken_back {
+        commit(transaction)?;
+        return Ok(hurdles);
+    }
     if !hurdles.is_empty() {
         return Ok(hurdles);
     }
@@ -56,7 +63,7 @@ fn hurdles(connection: &Connection, poll: &Poll, now: UnixMillis) -> Work<Vec<Fi
             FinalityHurdle::Missing,
         ),
         (
-            losses::segments_lost_of(connection, poll)?,
+            segments::lost_of(connection, poll)?,
             FinalityHurdle::SegmentsLost,
         ),
     ];
@@ -73,6 +80,12 @@ pub(super) fn barrier_passed(connection: &Connection, poll: PollId) -> Work<bool
              WHERE lane NOT IN (SELECT lane FROM barrier WHERE poll = ?1))",
     )?;
     Ok(statement.query_row([poll.0], |row| row.get(0))?)
+}
+
+/// Returns whether there was one.
+fn take_barrier_back(connection: &Connection, lane: Lane, poll: PollId) -> Work<bool> {
+    let sql = "DELETE FROM barrier WHERE lane = ?1 AND poll = ?2";
+    Ok(connection.execute(sql, (lane.0, poll.0))? > 0)
 }
 
 fn note_positions(connection: &Connection, poll: PollId) -> Work<()> {

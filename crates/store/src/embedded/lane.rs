@@ -18,6 +18,7 @@ pub(super) fn claim(connection: &mut Connection, lane: Lane, owner: OwnerId) -> 
     })?;
     let next_position = LedgerPosition(next.cast_unsigned());
     check_end(&transaction, lane, next_position)?;
+    forget_barriers(&transaction, lane)?;
     let claim = LaneClaim {
         fence: Fence {
             lane,
@@ -30,6 +31,14 @@ pub(super) fn claim(connection: &mut Connection, lane: Lane, owner: OwnerId) -> 
     };
     transaction.commit()?;
     Ok(claim)
+}
+
+/// The new owner cannot know when the barriers of the last one were sent: it sends its own.
+fn forget_barriers(connection: &Connection, lane: Lane) -> Work<()> {
+    let sql = "DELETE FROM barrier WHERE lane = ?1
+               AND poll NOT IN (SELECT id FROM poll WHERE final_at IS NOT NULL)";
+    connection.execute(sql, [lane.0])?;
+    Ok(())
 }
 
 /// Makes sure that the lane's record and its ledger end at the same place.

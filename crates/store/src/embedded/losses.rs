@@ -5,17 +5,14 @@ use std::ops::RangeInclusive;
 use paredao_domain::{BatchNumber, Gap, IncarnationBook, Minute, Poll, UnixMillis, VotingHours};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::books;
 use super::fault::Work;
+use super::{books, segments};
 use crate::{Loss, LossName, Lost, StoreError};
-
-/// Where the highest number of a file of the vote log stands in `meta`.
-const LOG_SEGMENT: &str = "log_segment";
 
 /// Everything that is lost, what was given up included.
 pub(super) fn all(connection: &Connection) -> Work<Vec<Loss>> {
     let mut losses = batches(connection)?;
-    losses.extend(segments(connection)?);
+    losses.extend(segments::losses(connection)?);
     Ok(losses)
 }
 
@@ -60,23 +57,6 @@ fn reason_of(
         numbers.end().cast_signed(),
     );
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
-}
-
-fn segments(connection: &Connection) -> Work<Vec<Loss>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT first, last, noticed_at, written_off_as FROM lost_segments ORDER BY first",
-    )?;
-    let rows = statement.query_map([], |row| {
-        let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-        Ok(Loss {
-            what: Lost::Segments {
-                numbers: number(0)?..=number(1)?,
-                noticed_at: UnixMillis(row.get(2)?),
-            },
-            written_off_because: row.get(3)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Gives up the loss that `name` is part of.
@@ -138,55 +118,21 @@ pub(super) fn votes_missing_of(connection: &Connection, poll: &Poll) -> Work<u64
     Ok(undecided.map(votes).fold(0, u64::saturating_add))
 }
 
+/// Votes that are missing and were not given up.
+pub(super) fn votes_undecided(connection: &Connection) -> Work<u64> {
+    let losses = batches(connection)?.into_iter();
+    let undecided = losses.filter(|loss| loss.written_off_because.is_none());
+    let votes = undecided.map(|loss| match loss.what {
+        Lost::Batches { votes, .. } => votes,
+        Lost::Segments { .. } => 0,
+    });
+    Ok(votes.fold(0, u64::saturating_add))
+}
+
 fn overlaps(minutes: &RangeInclusive<Minute>, hours: VotingHours) -> bool {
     let end = Minute(minutes.end().0.saturating_add(1)).start();
     hours.opens_at.is_none_or(|opens| opens < end)
         && hours
             .closes_at
             .is_none_or(|closes| minutes.start().start() < closes)
-}
-
-/// Files that are lost, may have held votes of the poll, and were not given up: whatever they held
-/// was accepted before they were missed.
-pub(super) fn segments_lost_of(connection: &Connection, poll: &Poll) -> Work<u64> {
-    let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM lost_segments
-               WHERE written_off_as IS NULL AND noticed_at > ?1";
-    let segments: i64 = connection
-        .prepare_cached(sql)?
-        .query_row([poll.opens_at.map(|opens| opens.0)], |row| row.get(0))?;
-    Ok(segments.cast_unsigned())
-}
-
-/// The highest number of a file of the vote log that was ever noted.
-pub(super) fn log_segment(connection: &Connection) -> Work<Option<u64>> {
-    let sql = "SELECT value FROM meta WHERE name = ?1";
-    let number: Option<[u8; 8]> = connection
-        .query_row(sql, [LOG_SEGMENT], |row| row.get(0))
-        .optional()?;
-    Ok(number.map(u64::from_be_bytes))
-}
-
-/// Notes the highest number of a file of the vote log, and which of those known before are gone.
-pub(super) fn note_log(
-    connection: &mut Connection,
-    newest: u64,
-    lost: Option<&RangeInclusive<u64>>,
-    now: UnixMillis,
-) -> Work<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let highest = log_segment(&transaction)?.unwrap_or(0).max(newest);
-    transaction.execute(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (LOG_SEGMENT, highest.to_be_bytes()),
-    )?;
-    if let Some(lost) = lost {
-        transaction.execute(
-            "INSERT INTO lost_segments (first, last, noticed_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (first) DO UPDATE SET last = max(last, excluded.last)",
-            (lost.start().cast_signed(), lost.end().cast_signed(), now.0),
-        )?;
-    }
-    transaction.commit()?;
-    Ok(())
 }

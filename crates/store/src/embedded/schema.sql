@@ -144,11 +144,12 @@ CREATE TABLE written_off_batches (
     PRIMARY KEY (lane, incarnation, first)
 ) STRICT, WITHOUT ROWID;
 
--- Files of the vote log that were there once and are gone. The highest number ever known is in
--- `meta`, as `log_segment` (eight bytes, big-endian).
+-- Files of the vote log that were there once and are gone. In `meta` (eight bytes, big-endian): the
+-- highest number ever known as `log_segment`, the highest that went in good order as `log_released`.
 CREATE TABLE lost_segments (
     first          INTEGER PRIMARY KEY,
     last           INTEGER NOT NULL,
     noticed_at     INTEGER NOT NULL,
+    polls          TEXT    NOT NULL, -- JSON: ids of the polls whose votes they may have held
     written_off_as TEXT
 ) STRICT;

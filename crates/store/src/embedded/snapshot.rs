@@ -6,7 +6,7 @@ use paredao_domain::{Account, Accounts, CandidateNumber, Minute, Poll, PollId, U
 use rusqlite::{Connection, Params, Row};
 
 use super::fault::{Work, damaged};
-use super::{books, dead_letters, finality, polls};
+use super::{books, dead_letters, finality, losses, polls, segments};
 use crate::{Bucket, DeploymentBooks, PollView, Snapshot};
 
 /// Minute buckets shown, the current one included.
@@ -166,6 +166,8 @@ fn deployment(connection: &Connection) -> Work<DeploymentBooks> {
         dead_lettered: dead_letters::votes(connection, None)?,
         dead_letters_unresolved: dead_letters::unresolved(connection)?,
         missing: sums.missing,
+        missing_undecided: losses::votes_undecided(connection)?,
+        segments_lost: segments::undecided(connection)?,
         unanswered: sums.unanswered,
         cut: sums.cut,
     })

@@ -1,11 +1,13 @@
 //! What the store keeps of the vote log's files, so that their loss is noticed.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use paredao_domain::Poll;
+use paredao_domain::{Poll, UnixMillis};
 use paredao_store::conformance::fixture::{NOW, Scribe, close_poll, open_poll};
 use paredao_store::{
-    EmbeddedOptions, EmbeddedStore, FinalityHurdle, Loss, LossName, Lost, Store, StoreError,
+    EmbeddedOptions, EmbeddedStore, FinalityHurdle, LogSegments, Loss, LossName, Lost, Store,
+    StoreError,
 };
 
 use crate::ground::Ground;
@@ -16,19 +18,22 @@ fn open(ground: &Ground) -> Arc<EmbeddedStore> {
 }
 
 #[tokio::test]
-async fn the_highest_number_ever_noted_is_told_and_never_goes_back() {
+async fn what_was_noted_is_told_and_never_goes_back() {
     let ground = Ground::new();
-    assert_eq!(open(&ground).log_segment(), None);
+    assert_eq!(open(&ground).log_segments(), LogSegments::default());
     let store = open(&ground);
-    for (newest, highest) in [(1, 1), (7, 7), (3, 7)] {
-        store.note_log_segment(newest, None, NOW).await.unwrap();
+    for (noted, highest) in [(1, 1), (7, 7), (3, 7)] {
+        store.note_newest_segment(noted).await.unwrap();
+        store.note_released_segments(noted - 1).await.unwrap();
+        let expected = LogSegments {
+            newest: highest,
+            released: highest - 1,
+        };
         // Of the file alone: damage to the journal does not take it back.
         let copy = Ground::new();
         std::fs::copy(&ground.path, &copy.path).unwrap();
-        assert_eq!(open(&copy).log_segment(), Some(highest));
+        assert_eq!(open(&copy).log_segments(), expected);
     }
-    drop(store);
-    assert_eq!(open(&ground).log_segment(), Some(7));
 }
 
 async fn hurdles(store: &EmbeddedStore, scribe: &Scribe, poll: &Poll) -> Vec<FinalityHurdle> {
@@ -36,53 +41,144 @@ async fn hurdles(store: &EmbeddedStore, scribe: &Scribe, poll: &Poll) -> Vec<Fin
     store.finalize(&scribe.fence, poll.id, when).await.unwrap()
 }
 
-#[tokio::test]
-async fn lost_segments_stand_in_the_way_of_polls_opened_before_until_they_are_given_up() {
-    let ground = Ground::new();
-    let embedded = open(&ground);
-    let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
-    let mut scribe = Scribe::claim(&store, 1).await;
-    let poll = open_poll(&*store, "um").await;
-    let poll = close_poll(&*store, &poll, 1_000).await;
-    scribe.pass_barrier(&poll).await;
-    let noticed_at = NOW.plus(10);
-    let noted = embedded.note_log_segment(9, Some(5..=7), noticed_at).await;
-    noted.unwrap();
+/// A store with a poll that is closed and whose barrier has passed.
+struct Closed {
+    _ground: Ground,
+    store: Arc<EmbeddedStore>,
+    scribe: Scribe,
+    poll: Poll,
+}
 
-    let expected = [FinalityHurdle::SegmentsLost(3)];
-    assert_eq!(hurdles(&embedded, &scribe, &poll).await, expected);
-    let mut loss = Loss {
-        what: Lost::Segments {
-            numbers: 5..=7,
-            noticed_at,
-        },
-        written_off_because: None,
-    };
-    assert_eq!(store.losses().await.unwrap(), [loss.clone()]);
-    for number in [4, 8] {
-        let name = LossName::Segment(number);
-        let refused = store.write_off_loss(name, "lixo", NOW).await;
-        assert!(matches!(refused, Err(StoreError::UnknownLoss(_))));
+impl Closed {
+    async fn new() -> Self {
+        let ground = Ground::new();
+        let embedded = open(&ground);
+        let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
+        let mut scribe = Scribe::claim(&store, 1).await;
+        let poll = open_poll(&*store, "um").await;
+        let poll = close_poll(&*store, &poll, 1_000).await;
+        scribe.pass_barrier(&poll).await;
+        Self {
+            _ground: ground,
+            store: embedded,
+            scribe,
+            poll,
+        }
     }
-    loss.written_off_because = Some("lixo".to_owned());
-    let name = LossName::Segment(6);
-    let given_up = store.write_off_loss(name, "lixo", NOW).await.unwrap();
-    assert_eq!(given_up, loss);
-    assert_eq!(store.losses().await.unwrap(), [loss]);
-    assert_eq!(hurdles(&embedded, &scribe, &poll).await, []);
+
+    async fn lose(&self, lost: &[RangeInclusive<u64>], now: UnixMillis) {
+        let noted = self.store.note_lost_segments(lost.to_vec(), now);
+        noted.await.unwrap();
+    }
+
+    async fn give_up(&self, number: u64, reason: &str) -> Result<Loss, StoreError> {
+        let name = LossName::Segment(number);
+        self.store.write_off_loss(name, reason, NOW).await
+    }
+
+    /// What is lost, and why it was given up.
+    async fn losses(&self) -> Vec<(RangeInclusive<u64>, UnixMillis, Option<String>)> {
+        let losses = self.store.losses().await.unwrap();
+        let told = losses.into_iter().filter_map(|loss| match loss.what {
+            Lost::Segments {
+                numbers,
+                noticed_at,
+            } => Some((numbers, noticed_at, loss.written_off_because)),
+            Lost::Batches { .. } => None,
+        });
+        told.collect()
+    }
+
+    async fn hurdles(&self) -> Vec<FinalityHurdle> {
+        hurdles(&self.store, &self.scribe, &self.poll).await
+    }
+
+    async fn undecided(&self) -> u64 {
+        self.store.snapshot(NOW).await.unwrap().books.segments_lost
+    }
 }
 
 #[tokio::test]
-async fn segments_lost_before_a_poll_opened_held_none_of_its_votes() {
+async fn lost_segments_keep_a_result_from_being_final_until_they_are_given_up() {
+    let closed = Closed::new().await;
+    closed.lose(&[5..=7, 9..=9], NOW).await;
+    assert_eq!(closed.hurdles().await, [FinalityHurdle::SegmentsLost(4)]);
+    assert_eq!(closed.undecided().await, 4);
+    for number in [4, 8] {
+        let refused = closed.give_up(number, "lixo").await;
+        assert!(matches!(refused, Err(StoreError::UnknownLoss(_))));
+    }
+    closed.give_up(6, "lixo").await.unwrap();
+    assert_eq!(closed.hurdles().await, [FinalityHurdle::SegmentsLost(1)]);
+    closed.give_up(9, "também").await.unwrap();
+    let given_up = [
+        (5..=7, NOW, Some("lixo".to_owned())),
+        (9..=9, NOW, Some("também".to_owned())),
+    ];
+    assert_eq!(closed.losses().await, given_up);
+    assert_eq!(closed.undecided().await, 0);
+    assert_eq!(closed.hurdles().await, []);
+}
+
+#[tokio::test]
+async fn what_is_noted_again_changes_nothing_and_what_is_there_again_is_not_missed() {
+    let closed = Closed::new().await;
+    closed.lose(&[5..=7, 9..=9], NOW).await;
+    closed.lose(&[5..=7, 9..=9], NOW.plus(9)).await;
+    assert_eq!(
+        closed.losses().await,
+        [(5..=7, NOW, None), (9..=9, NOW, None)]
+    );
+    closed.lose(&[6..=7], NOW.plus(10)).await;
+    assert_eq!(closed.losses().await, [(6..=7, NOW, None)]);
+    closed.lose(&[], NOW.plus(11)).await;
+    assert_eq!(closed.losses().await, []);
+    assert_eq!(closed.hurdles().await, []);
+}
+
+#[tokio::test]
+async fn a_second_loss_is_a_loss_of_its_own() {
+    let closed = Closed::new().await;
+    closed.lose(&[1..=3], NOW).await;
+    closed.give_up(1, "disco de 20/11").await.unwrap();
+    let later = NOW.plus(10);
+    closed.lose(&[1..=4], later).await;
+    let expected = [
+        (1..=3, NOW, Some("disco de 20/11".to_owned())),
+        (4..=4, later, None),
+    ];
+    assert_eq!(closed.losses().await, expected);
+    assert_eq!(closed.hurdles().await, [FinalityHurdle::SegmentsLost(1)]);
+}
+
+#[tokio::test]
+async fn a_loss_behind_which_files_went_in_good_order_stays_a_loss() {
+    let closed = Closed::new().await;
+    closed.lose(&[1..=3], NOW).await;
+    closed.store.note_released_segments(5).await.unwrap();
+    closed.lose(&[], NOW.plus(10)).await;
+    assert_eq!(closed.losses().await, [(1..=3, NOW, None)]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_when_the_loss_is_noticed_exempts_no_poll() {
+    let closed = Closed::new().await;
+    closed.lose(&[1..=3], NOW.plus(-86_400_000)).await;
+    assert_eq!(closed.hurdles().await, [FinalityHurdle::SegmentsLost(3)]);
+}
+
+#[tokio::test]
+async fn a_poll_opened_after_the_loss_was_noticed_lost_none_of_its_votes() {
     let ground = Ground::new();
     let embedded = open(&ground);
     let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
     let mut scribe = Scribe::claim(&store, 1).await;
+    let noted = embedded.note_lost_segments(vec![5..=7], NOW);
+    noted.await.unwrap();
     let poll = open_poll(&*store, "um").await;
-    let before = poll.opens_at.unwrap();
-    let noted = embedded.note_log_segment(9, Some(5..=7), before).await;
-    noted.unwrap();
     let poll = close_poll(&*store, &poll, 1_000).await;
     scribe.pass_barrier(&poll).await;
+    let noted = embedded.note_lost_segments(vec![5..=7], NOW);
+    noted.await.unwrap();
     assert_eq!(hurdles(&embedded, &scribe, &poll).await, []);
 }

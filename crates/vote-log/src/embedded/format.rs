@@ -14,7 +14,8 @@
 //! | 4 | sequence number of the segment written before it; 0 for none |
 //! | 4 | where that one ends |
 //! | 8 | when this one was made, ms since 1970 |
-//! | 28 | zeros |
+//! | 4 | highest sequence number before this one whose segment may have held a record; 0 for none |
+//! | 24 | zeros |
 //! | 4 | CRC-32C of sequence (from the file's name), offset 0 and everything before |
 //!
 //! Header of a record, 64 bytes, followed by the body (the batch's own bytes).
@@ -90,6 +91,7 @@ impl SegmentHeader {
         out.extend_from_slice(&previous.sequence.0.to_le_bytes());
         out.extend_from_slice(&previous.offset.to_le_bytes());
         out.extend_from_slice(&self.created_at.0.to_le_bytes());
+        out.extend_from_slice(&self.before.0.to_le_bytes());
         out.resize(HEADER_BYTES as usize - CHECKSUM_BYTES, 0);
         let checksum = crc32c::crc32c_append(start_of(self.sequence).checksum(), &out);
         out.extend_from_slice(&checksum.to_le_bytes());
@@ -119,6 +121,7 @@ impl SegmentHeader {
             sequence,
             previous: (previous.sequence != Sequence(0)).then_some(previous),
             created_at: UnixMillis(fields.i64()),
+            before: Sequence(fields.u32()),
         })
     }
 }
@@ -274,6 +277,7 @@ mod tests {
                 offset: 4711,
             }),
             created_at: UnixMillis(1_700_000_000_000),
+            before: Sequence(2),
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Index {
     /// on, and whoever keeps the number elsewhere that no segment was lost.
     newest: Option<Sequence>,
     /// Those that were gone when the log was opened.
-    lost: Option<RangeInclusive<u64>>,
+    lost: Vec<RangeInclusive<u64>>,
     epoch: Epoch,
     consumer: Consumer,
     life: Life,
@@ -54,7 +54,7 @@ impl Index {
     pub(super) fn new(
         segments: BTreeMap<Sequence, Segment>,
         newest: Option<Sequence>,
-        lost: Option<RangeInclusive<u64>>,
+        lost: Vec<RangeInclusive<u64>>,
     ) -> Self {
         Self {
             damaged: segments.values().map(Segment::damaged).sum(),
@@ -145,11 +145,12 @@ impl Index {
         }
     }
 
-    /// The segments that nobody needs.
+    /// The segments that nobody needs: the oldest, up to the first that somebody does. (So one
+    /// number tells which have gone.)
     pub(super) fn done(&self) -> Vec<Sequence> {
         self.segments
             .iter()
-            .filter(|(sequence, segment)| {
+            .take_while(|(sequence, segment)| {
                 Some(**sequence) != self.newest && segment.is_acknowledged()
             })
             .map(|(sequence, _)| *sequence)

@@ -23,10 +23,13 @@ impl Sequence {
         plain.then(|| digits.parse().ok().map(Self)).flatten()
     }
 
-    /// A number that was kept elsewhere, zero if none was. One beyond all numbers is taken for the
+    /// Above every number a segment can have.
+    pub(super) const END: Self = Self(u32::MAX);
+
+    /// A number that was kept elsewhere, zero for none. One beyond all numbers is taken for the
     /// last, which no other follows.
-    pub(super) fn kept(kept: Option<u64>) -> Self {
-        Self(u32::try_from(kept.unwrap_or(0)).unwrap_or(u32::MAX))
+    pub(super) fn kept(kept: u64) -> Self {
+        u32::try_from(kept).map_or(Self::END, Self)
     }
 
     /// The number as it is told.
@@ -37,6 +40,11 @@ impl Sequence {
     /// Nothing for zero, which is no segment's number.
     pub(super) fn if_any(self) -> Option<Self> {
         (self != Self::default()).then_some(self)
+    }
+
+    /// The number before this one; none, which is zero, before the first.
+    pub(super) fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
     /// The number after this one; there are four billion.
@@ -74,6 +82,9 @@ pub(super) struct SegmentHeader {
     /// Where the segment written before this one ends: everything before was durable, everything
     /// after was confirmed to nobody.
     pub(super) previous: Option<Place>,
+    /// The last segment before this one that may have held a record: those between never did. Zero
+    /// if there was none.
+    pub(super) before: Sequence,
     pub(super) created_at: UnixMillis,
 }
 

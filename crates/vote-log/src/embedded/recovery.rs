@@ -24,14 +24,22 @@ pub(super) struct Recovered {
     pub(super) empty: Vec<Sequence>,
     /// Where the newest that holds something ends.
     pub(super) last: Option<Place>,
+    /// All of them, each with the last one before it that may have held a record.
+    pub(super) there: BTreeMap<Sequence, Sequence>,
+}
+
+impl Recovered {
     /// The highest number there is, zero if there is none.
-    pub(super) newest: Sequence,
+    pub(super) fn newest(&self) -> Sequence {
+        let newest = self.there.last_key_value();
+        newest.map_or_else(Sequence::default, |(newest, _)| *newest)
+    }
 }
 
 /// Reads all segments and cuts off what was being written when the machine stopped.
 pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
     let sequences = sequences(&**disk)?;
-    let ends = declared_ends(&**disk, &sequences)?;
+    let Headers { ends, before } = headers(&**disk, &sequences)?;
     let mut segments = BTreeMap::new();
     let mut empty = Vec::new();
     for &sequence in &sequences {
@@ -44,12 +52,25 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
             segments.insert(sequence, segment);
         }
     }
+    // Where the header cannot be read, nobody says that the segment before never held anything;
+    // but one without records may have been begun just then, and its header was never written.
+    let unsaid = |sequence: Sequence| {
+        if segments.contains_key(&sequence) {
+            sequence.previous()
+        } else {
+            Sequence::default()
+        }
+    };
+    let there = before
+        .into_iter()
+        .map(|(sequence, before)| (sequence, before.unwrap_or_else(|| unsaid(sequence))))
+        .collect();
     Ok(Recovered {
         last: segments.last_key_value().map(|(&sequence, segment)| Place {
             sequence,
             offset: segment.end(),
         }),
-        newest: sequences.last().copied().unwrap_or_default(),
+        there,
         segments,
         empty,
     })
@@ -89,17 +110,26 @@ fn sequences(disk: &dyn Disk) -> Result<Vec<Sequence>, LogError> {
     Ok(sequences)
 }
 
-/// Where segments end, according to the headers of those written after them.
-fn declared_ends(
-    disk: &dyn Disk,
-    sequences: &[Sequence],
-) -> Result<BTreeMap<Sequence, u32>, LogError> {
-    let mut ends = BTreeMap::new();
+/// What the headers of the segments say of those written before them.
+#[derive(Default)]
+struct Headers {
+    /// Where they end.
+    ends: BTreeMap<Sequence, u32>,
+    /// Of each segment that is there, the last one before it that may have held a record; nothing
+    /// where the header cannot be read.
+    before: BTreeMap<Sequence, Option<Sequence>>,
+}
+
+fn headers(disk: &dyn Disk, sequences: &[Sequence]) -> Result<Headers, LogError> {
+    let mut headers = Headers::default();
     for &sequence in sequences {
         let path = disk.path_of(&sequence.file_name());
         match in_segment(disk, sequence, || read_start(disk, sequence))? {
             SegmentStart::Header(header) => {
-                ends.extend(header.previous.map(|place| (place.sequence, place.offset)));
+                let previous = header.previous;
+                let end = previous.map(|place| (place.sequence, place.offset));
+                headers.ends.extend(end);
+                headers.before.insert(sequence, Some(header.before));
             }
             SegmentStart::Newer(found) => {
                 return Err(LogError::Newer {
@@ -110,10 +140,11 @@ fn declared_ends(
             }
             SegmentStart::Damaged => {
                 tracing::warn!(event = "vote_log_segment_header_damaged", segment = %path);
+                headers.before.insert(sequence, None);
             }
         }
     }
-    Ok(ends)
+    Ok(headers)
 }
 
 fn read_start(disk: &dyn Disk, sequence: Sequence) -> io::Result<SegmentStart> {

@@ -131,6 +131,14 @@ impl EmbeddedSubscription {
         body
     }
 
+    /// Before they are removed: whoever keeps it would miss them otherwise.
+    async fn note_released(&self, up_to: Sequence) -> io::Result<()> {
+        match &self.shared.register {
+            Some(register) => register.note_released(up_to.get()).await,
+            None => Ok(()),
+        }
+    }
+
     fn remove(&self, sequence: Sequence) -> io::Result<()> {
         failpoint::hit("log.segment.before_delete")?;
         match self.shared.disk.remove(&sequence.file_name()) {
@@ -192,17 +200,19 @@ impl Subscription for EmbeddedSubscription {
             ),
             source,
         };
+        let Some(&last) = done.last() else {
+            return Ok(());
+        };
+        if let Err(error) = self.note_released(last).await {
+            tracing::warn!(event = "vote_log_release_not_noted", up_to = last.get(), %error);
+            return Ok(());
+        }
         for &sequence in &done {
             self.remove(sequence)
                 .map_err(|source| failed(sequence, source))?;
         }
-        if let Some(&last) = done.last() {
-            self.shared
-                .disk
-                .sync_dir()
-                .map_err(|source| failed(last, source))?;
-        }
-        Ok(())
+        let synced = self.shared.disk.sync_dir();
+        synced.map_err(|source| failed(last, source))
     }
 }
 

@@ -17,6 +17,7 @@ use paredao_telemetry::failpoint;
 use super::EmbeddedOptions;
 use super::format::RecordHeader;
 use super::place::{HEADER_BYTES, Place, SegmentHeader, Sequence};
+use super::recovery::Recovered;
 use super::segment::Stretch;
 use crate::AppendError;
 use crate::disk::{Disk, DiskFile};
@@ -76,6 +77,8 @@ pub(super) struct Writer {
     active: Option<Active>,
     /// Where the last segment that has records and gets no more of them ends.
     previous: Option<Place>,
+    /// The last segment that may have held a record and is not the active one.
+    before: Sequence,
     next: Option<Sequence>,
     /// Segments without records. They go once there is a newer one: the newest file tells the
     /// next start with which number to go on.
@@ -86,22 +89,25 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Goes on after the segments `recovered`, and after `gone`: the last one known that is not
+    /// there any more.
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         options: EmbeddedOptions,
-        previous: Option<Place>,
-        newest: Sequence,
-        empty: Vec<Sequence>,
+        recovered: &Recovered,
+        gone: Sequence,
     ) -> Self {
+        let previous = recovered.last;
         Self {
             disk,
             clock,
             options,
             active: None,
             previous,
-            next: newest.next(),
-            empty,
+            before: previous.map_or(gone, |place| place.sequence.max(gone)),
+            next: recovered.newest().max(gone).next(),
+            empty: recovered.empty.clone(),
             health: Health::Good,
             buffer: Vec::new(),
         }
@@ -154,7 +160,7 @@ impl Writer {
     pub(super) fn roll(&mut self) -> io::Result<()> {
         failpoint::hit("log.segment.before_roll")?;
         if let Some(active) = self.active.take() {
-            self.previous = Some(active.end_place());
+            self.finish(&active);
         }
         let sequence = self
             .next
@@ -179,10 +185,17 @@ impl Writer {
         Ok(())
     }
 
+    /// A segment with records gets no more of them.
+    fn finish(&mut self, active: &Active) {
+        self.previous = Some(active.end_place());
+        self.before = active.sequence;
+    }
+
     fn begin(&self, file: &dyn DiskFile, sequence: Sequence) -> io::Result<()> {
         let header = SegmentHeader {
             sequence,
             previous: self.previous,
+            before: self.before,
             created_at: self.clock.now(),
         };
         file.write_at(&header.encode(), 0)?;
@@ -226,7 +239,7 @@ impl Writer {
         if active.is_empty() {
             self.empty.push(active.sequence);
         } else {
-            self.previous = Some(active.end_place());
+            self.finish(&active);
         }
         if let Err(error) = active.file.truncate(u64::from(active.end)) {
             tracing::warn!(event = "vote_log_segment_not_cut", segment = %active.path, %error);

@@ -14,21 +14,16 @@ use paredao_vote_log::{
 pub(crate) const LANE: Lane = Lane(0);
 pub(crate) const WHO: Incarnation = Incarnation(0xabc);
 
-pub(crate) fn open_on(disk: Arc<dyn Disk>) -> Result<EmbeddedLog, LogError> {
-    open_expecting(disk, None)
+/// Small segments, so that there are many.
+pub(crate) fn options() -> EmbeddedOptions {
+    EmbeddedOptions {
+        segment_bytes: SegmentBytes::new(SegmentBytes::MIN).unwrap(),
+        ..EmbeddedOptions::default()
+    }
 }
 
-/// Opens a log of which somebody has kept the newest segment's number.
-pub(crate) fn open_expecting(
-    disk: Arc<dyn Disk>,
-    expected_sequence: Option<u64>,
-) -> Result<EmbeddedLog, LogError> {
-    let options = EmbeddedOptions {
-        segment_bytes: SegmentBytes::new(SegmentBytes::MIN).unwrap(),
-        expected_sequence,
-        ..EmbeddedOptions::default()
-    };
-    EmbeddedLog::open(disk, Arc::new(StoppedClock), options)
+pub(crate) fn open_on(disk: Arc<dyn Disk>) -> Result<EmbeddedLog, LogError> {
+    EmbeddedLog::open(disk, Arc::new(StoppedClock), options())
 }
 
 pub(crate) fn open(disk: &ForgettingDisk) -> EmbeddedLog {

@@ -1,20 +1,120 @@
 //! Files that were there once and are gone.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use paredao_vote_log::EmbeddedLog;
-use paredao_vote_log::conformance::at_once;
+use async_trait::async_trait;
+use paredao_vote_log::conformance::{StoppedClock, at_once};
 use paredao_vote_log::disk::Disk as _;
 use paredao_vote_log::disk::simulated::{ForgettingDisk, Operation};
+use paredao_vote_log::{
+    EmbeddedLog, EmbeddedOptions, FirstSegment, KnownSegments, SegmentRegister,
+};
+use parking_lot::Mutex;
 
 use crate::log_on_disk::{
-    append, append_all, batch, batches, files, numbers, open, open_expecting, status, subscribe,
-    take_all,
+    append, append_all, batch, batches, files, numbers, options, status, subscribe, take_all,
 };
 
-fn open_after(disk: &ForgettingDisk, expected_sequence: u64) -> EmbeddedLog {
-    open_expecting(Arc::new(disk.clone()), Some(expected_sequence)).unwrap()
+/// Keeps what is known of the segments, or fails to.
+#[derive(Default)]
+struct Register {
+    known: Mutex<KnownSegments>,
+    is_full: Mutex<bool>,
+}
+
+#[async_trait]
+impl SegmentRegister for Register {
+    fn known(&self) -> KnownSegments {
+        *self.known.lock()
+    }
+
+    async fn note_released(&self, up_to: u64) -> io::Result<()> {
+        if *self.is_full.lock() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut known = self.known.lock();
+        known.released = known.released.max(up_to);
+        Ok(())
+    }
+}
+
+/// A disk, and elsewhere what is known of it.
+struct Ground {
+    disk: ForgettingDisk,
+    register: Arc<Register>,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self {
+            disk: ForgettingDisk::new(0),
+            register: Arc::default(),
+        }
+    }
+
+    fn open_with(&self, options: EmbeddedOptions) -> EmbeddedLog {
+        let disk = Arc::new(self.disk.clone());
+        let register = Arc::clone(&self.register) as Arc<dyn SegmentRegister>;
+        EmbeddedLog::open_registered(disk, Arc::new(StoppedClock), options, register).unwrap()
+    }
+
+    /// Opens the log, and notes its newest segment as whoever owns both does.
+    fn open(&self) -> EmbeddedLog {
+        let log = self.open_with(options());
+        self.note_newest(&log);
+        log
+    }
+
+    fn note_newest(&self, log: &EmbeddedLog) {
+        if let Some(segments) = status(log).segments {
+            let mut known = self.register.known.lock();
+            known.newest = known.newest.max(*segments.end());
+        }
+    }
+
+    /// What a start misses, without leaving anything behind.
+    fn lost(&self) -> Vec<RangeInclusive<u64>> {
+        let first_segment = FirstSegment::WhenAppended;
+        let before = files(&self.disk);
+        let log = self.open_with(EmbeddedOptions {
+            first_segment,
+            ..options()
+        });
+        let lost = status(&log).lost_segments;
+        drop(log);
+        assert_eq!(
+            files(&self.disk),
+            before,
+            "who only looks leaves nothing behind"
+        );
+        lost
+    }
+
+    /// A log of several segments; the number of the newest.
+    fn with_segments() -> (Self, u64) {
+        let ground = Self::new();
+        let newest = ground.fill(1..=60);
+        assert!(newest > 4);
+        (ground, newest)
+    }
+
+    /// Appends in a life of its own; the number of the newest segment.
+    fn fill(&self, numbers: RangeInclusive<u64>) -> u64 {
+        let log = self.open();
+        append_all(&log, &batches(numbers));
+        self.note_newest(&log);
+        newest(&log)
+    }
+
+    fn remove(&self, sequence: u64) {
+        self.disk.remove(&name(sequence)).unwrap();
+    }
+}
+
+fn name(sequence: u64) -> String {
+    format!("{sequence:010}.segment")
 }
 
 fn segments(log: &EmbeddedLog) -> RangeInclusive<u64> {
@@ -23,16 +123,6 @@ fn segments(log: &EmbeddedLog) -> RangeInclusive<u64> {
 
 fn newest(log: &EmbeddedLog) -> u64 {
     *segments(log).end()
-}
-
-/// A log of several segments, and the number of the newest.
-fn with_segments(disk: &ForgettingDisk) -> u64 {
-    let log = open(disk);
-    append_all(&log, &batches(1..=60));
-    let newest = newest(&log);
-    assert_eq!(segments(&log), 1..=newest);
-    assert!(newest > 4);
-    newest
 }
 
 /// Takes, acknowledges and releases everything.
@@ -44,65 +134,139 @@ fn empty(log: &EmbeddedLog) {
 }
 
 #[test]
-fn the_newest_segments_that_are_gone_are_named() {
-    let disk = ForgettingDisk::new(0);
-    let expected = with_segments(&disk);
-    for sequence in [expected - 1, expected] {
-        disk.remove(&format!("{sequence:010}.segment")).unwrap();
-    }
-    for start in 1..=3 {
-        let lost = status(&open_after(&disk, expected)).lost_segments;
-        assert_eq!(lost, Some(expected - 1..=expected), "at start {start}");
-    }
-    let log = open_after(&disk, expected);
+fn the_newest_segments_that_are_gone_are_named_at_every_start() {
+    let (ground, expected) = Ground::with_segments();
+    ground.remove(expected - 1);
+    ground.remove(expected);
+    let lost = [expected - 1..=expected];
+    assert_eq!(ground.lost(), lost);
+    let log = ground.open();
+    assert_eq!(status(&log).lost_segments, lost);
     append(&log, &batch(99)).unwrap();
     assert_eq!(newest(&log), expected + 1, "no number is used twice");
     assert_eq!(numbers(&log).last(), Some(&99));
     drop(log);
-    let log = open_after(&disk, expected);
-    assert_eq!(status(&log).lost_segments, None, "it went on");
+    assert_eq!(ground.lost(), lost, "also when it has gone on");
 }
 
 #[test]
 fn a_log_that_is_gone_as_a_whole_is_not_taken_for_a_new_one() {
-    let expected = with_segments(&ForgettingDisk::new(0));
-    let log = open_after(&ForgettingDisk::new(1), expected);
-    assert_eq!(status(&log).lost_segments, Some(1..=expected));
-    assert_eq!(status(&log).segments, None);
+    let (mut ground, expected) = Ground::with_segments();
+    ground.disk = ForgettingDisk::new(1);
+    assert_eq!(ground.lost(), [1..=expected]);
+    let log = ground.open();
     append(&log, &batch(99)).unwrap();
     assert_eq!(segments(&log), expected + 1..=expected + 1);
+    drop(log);
+    assert_eq!(ground.lost(), [1..=expected], "until somebody has kept it");
+}
+
+/// The last one of a life has no later batch of that life behind it that would tell.
+#[test]
+fn a_segment_between_others_is_missed_though_a_later_life_went_on() {
+    let (ground, first) = Ground::with_segments();
+    let second = ground.fill(61..=70);
+    let third = ground.fill(71..=80);
+    assert!(first < second && second < third);
+    ground.remove(first);
+    assert_eq!(ground.lost(), [first..=first]);
+    ground.remove(third);
+    assert_eq!(ground.lost(), [first..=first, third..=third]);
+}
+
+#[test]
+fn what_is_put_back_is_not_missed_any_more() {
+    let (ground, newest) = Ground::with_segments();
+    let kept = ground.disk.open(&name(newest)).unwrap();
+    let mut bytes = vec![0; usize::try_from(kept.size().unwrap()).unwrap()];
+    kept.read_at(&mut bytes, 0).unwrap();
+    ground.remove(newest);
+    assert_eq!(ground.lost(), [newest..=newest]);
+    let file = ground.disk.create(&name(newest)).unwrap();
+    file.write_at(&bytes, 0).unwrap();
+    file.sync_data().unwrap();
+    ground.disk.sync_dir().unwrap();
+    assert_eq!(ground.lost(), []);
+}
+
+/// An old copy of the store was put back: what the log has released since is in neither.
+#[test]
+fn what_went_in_good_order_is_missed_by_whoever_has_forgotten_it() {
+    let (ground, _) = Ground::with_segments();
+    empty(&ground.open());
+    let older = ground.register.known();
+    for numbers in [61..=90, 91..=120] {
+        ground.fill(numbers);
+        empty(&ground.open());
+    }
+    assert_eq!(ground.lost(), []);
+    let released = ground.register.known().released;
+    assert!(released > older.released + 2);
+    *ground.register.known.lock() = older;
+    assert_eq!(ground.lost(), [older.released + 1..=released]);
+}
+
+#[test]
+fn a_segment_stays_while_its_release_cannot_be_kept() {
+    let (ground, _) = Ground::with_segments();
+    let log = ground.open();
+    *ground.register.is_full.lock() = true;
+    empty(&log);
+    assert!(files(&ground.disk).len() > 4);
+    *ground.register.is_full.lock() = false;
+    empty(&log);
+    assert_eq!(files(&ground.disk), [name(newest(&log))]);
+    drop(log);
+    assert_eq!(ground.lost(), []);
+}
+
+/// So one number tells which have gone.
+#[test]
+fn a_segment_goes_only_after_those_before_it() {
+    let (ground, _) = Ground::with_segments();
+    let log = ground.open();
+    let before = files(&ground.disk);
+    let mut subscription = subscribe(&log);
+    let deliveries = take_all(&mut *subscription);
+    let later: Vec<_> = deliveries[1..].iter().map(|d| d.tag).collect();
+    at_once(subscription.ack(&later)).unwrap().unwrap();
+    at_once(subscription.release()).unwrap().unwrap();
+    assert_eq!(files(&ground.disk), before);
+    at_once(subscription.ack(&[deliveries[0].tag]))
+        .unwrap()
+        .unwrap();
+    at_once(subscription.release()).unwrap().unwrap();
+    assert_eq!(files(&ground.disk), [name(newest(&log))]);
 }
 
 #[test]
 fn a_log_that_was_emptied_in_good_order_has_lost_nothing() {
-    let disk = ForgettingDisk::new(0);
-    let mut expected = with_segments(&disk);
+    let (ground, mut expected) = Ground::with_segments();
     for _ in 0..3 {
-        let log = open_after(&disk, expected);
-        assert_eq!(status(&log).lost_segments, None);
+        assert_eq!(ground.lost(), []);
+        let log = ground.open();
         empty(&log);
-        expected = newest(&log);
+        expected = expected.max(newest(&log));
         assert_eq!(segments(&log), expected..=expected);
         log.close();
         drop(log);
-        disk.lose_power();
+        ground.disk.lose_power();
     }
 }
 
 /// On a full disk no new segment can be begun, and the newest old one keeps the number.
 #[test]
 fn a_log_that_is_emptied_on_a_full_disk_keeps_its_newest_number() {
-    let disk = ForgettingDisk::new(0);
-    let expected = with_segments(&disk);
-    disk.set_capacity(Some(0));
-    let log = open_after(&disk, expected);
+    let (ground, expected) = Ground::with_segments();
+    ground.disk.set_capacity(Some(0));
+    let log = ground.open();
     empty(&log);
-    assert_eq!(files(&disk), [format!("{expected:010}.segment")]);
+    assert_eq!(files(&ground.disk), [name(expected)]);
     assert_eq!(segments(&log), expected..=expected);
     drop(log);
-    disk.set_capacity(None);
-    let log = open_after(&disk, expected);
-    assert_eq!(status(&log).lost_segments, None);
+    ground.disk.set_capacity(None);
+    assert_eq!(ground.lost(), []);
+    let log = ground.open();
     empty(&log);
     assert_eq!(segments(&log), expected + 1..=expected + 1);
 }
@@ -111,22 +275,30 @@ fn a_log_that_is_emptied_on_a_full_disk_keeps_its_newest_number() {
 /// forgotten either.
 #[test]
 fn an_abandoned_segment_without_records_keeps_the_newest_number() {
-    let disk = ForgettingDisk::new(0);
-    let log = open(&disk);
-    let expected = newest(&log);
-    disk.fail_next(Operation::Sync, 1);
+    let ground = Ground::new();
+    let log = ground.open();
+    ground.disk.fail_next(Operation::Sync, 1);
     append(&log, &batch(1)).unwrap_err();
+    append(&log, &batch(1)).unwrap();
+    ground.note_newest(&log);
     drop(log);
-    assert_eq!(status(&open_after(&disk, expected)).lost_segments, None);
-    assert_eq!(files(&disk).len(), 1, "and goes when there is a newer one");
+    assert_eq!(ground.lost(), []);
+    drop(ground.open());
+    assert_eq!(ground.lost(), [], "and goes when there is a newer one");
 }
 
 #[test]
 fn the_last_number_there_is_leaves_none_to_go_on_with() {
-    let disk = Arc::new(ForgettingDisk::new(0));
-    for expected in [u64::from(u32::MAX), u64::MAX] {
-        let log = open_expecting(disk.clone(), Some(expected)).unwrap();
-        assert_eq!(status(&log).lost_segments, Some(1..=u64::from(u32::MAX)));
+    for newest in [u64::from(u32::MAX), u64::MAX] {
+        let ground = Ground::new();
+        ground.register.known.lock().newest = newest;
+        ground.disk.set_capacity(Some(0));
+        assert_eq!(ground.lost(), [1..=u64::from(u32::MAX)]);
+        ground.disk.set_capacity(None);
+        let log = ground.open_with(EmbeddedOptions {
+            first_segment: FirstSegment::WhenAppended,
+            ..options()
+        });
         append(&log, &batch(1)).unwrap_err();
     }
 }

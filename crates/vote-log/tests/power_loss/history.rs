@@ -1,15 +1,19 @@
 //! One history of a log on a machine with accidents, and the check that goes with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use paredao_domain::{BatchId, EncodedBatch, Envelope, Incarnation, Lane};
 use paredao_vote_log::conformance::{StoppedClock, at_once, sample_batch};
 use paredao_vote_log::disk::Disk;
 use paredao_vote_log::disk::simulated::{ForgettingDisk, Operation, Random};
 use paredao_vote_log::{
-    Delivery, DeliveryTag, EmbeddedLog, EmbeddedOptions, SegmentBytes, Subscription, VoteLog,
+    Delivery, DeliveryTag, EmbeddedLog, EmbeddedOptions, KnownSegments, SegmentBytes,
+    SegmentRegister, Subscription, VoteLog,
 };
+use parking_lot::Mutex;
 
 use crate::lying_disk::{Lie, LyingDisk};
 
@@ -47,7 +51,7 @@ pub(crate) struct History {
     refused: Option<EncodedBatch>,
     next_number: u64,
     /// The newest segment that the log has named, as a store would keep it.
-    newest_segment: Option<u64>,
+    register: Arc<Register>,
     tally: Tally,
 }
 
@@ -57,6 +61,23 @@ enum After {
     GoOn,
     ProcessDies,
     PowerGoes,
+}
+
+/// Keeps what is known of the segments on a disk of its own, which forgets nothing.
+#[derive(Default)]
+struct Register(Mutex<KnownSegments>);
+
+#[async_trait]
+impl SegmentRegister for Register {
+    fn known(&self) -> KnownSegments {
+        *self.0.lock()
+    }
+
+    async fn note_released(&self, up_to: u64) -> io::Result<()> {
+        let mut known = self.0.lock();
+        known.released = known.released.max(up_to);
+        Ok(())
+    }
 }
 
 impl History {
@@ -70,7 +91,7 @@ impl History {
             promised: BTreeSet::new(),
             refused: None,
             next_number: 1,
-            newest_segment: None,
+            register: Arc::default(),
             tally: Tally::default(),
         }
     }
@@ -117,7 +138,8 @@ impl History {
     fn check_segments(&mut self, log: &EmbeddedLog) -> Result<(), String> {
         let status = at_once(log.status(Lane(0))).and_then(Result::ok);
         let status = status.ok_or("the log tells no status")?;
-        if let Some(lost) = status.lost_segments {
+        if !status.lost_segments.is_empty() {
+            let lost = status.lost_segments;
             return Err(format!("segments {lost:?} are said to be lost"));
         }
         self.note_newest_segment(log);
@@ -127,18 +149,21 @@ impl History {
     fn note_newest_segment(&mut self, log: &EmbeddedLog) {
         let status = at_once(log.status(Lane(0))).and_then(Result::ok);
         let named = status.and_then(|status| status.segments);
-        self.newest_segment = self.newest_segment.max(named.map(|range| *range.end()));
+        if let Some(segments) = named {
+            let mut known = self.register.0.lock();
+            known.newest = known.newest.max(*segments.end());
+        }
     }
 
     fn open(&mut self) -> EmbeddedLog {
         let options = EmbeddedOptions {
             segment_bytes: SegmentBytes::new(SegmentBytes::MIN).unwrap_or_default(),
-            expected_sequence: self.newest_segment,
             ..EmbeddedOptions::default()
         };
         loop {
             let disk = Arc::new(LyingDisk(self.disk.clone(), self.lie));
-            match EmbeddedLog::open(disk, Arc::new(StoppedClock), options) {
+            let register = Arc::clone(&self.register) as Arc<dyn SegmentRegister>;
+            match EmbeddedLog::open_registered(disk, Arc::new(StoppedClock), options, register) {
                 Ok(log) if self.disk.list().is_ok() => return log,
                 // An injected fault is used up at the next attempt.
                 _ => self.lose_power(),
