@@ -56,7 +56,7 @@ chaos: ## kill -9 under load at ROUNDS=200 random instants, and more; SEED=… r
 	@exec "$(CARGO_TARGET_DIR)/debug/paredao-loadtest" chaos --rounds $(ROUNDS) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
-fuzz: ## every fuzz target for SECONDS=600 each (needs a nightly toolchain)
+fuzz: ## every fuzz target for SECONDS=600 each, as many at once as there are cores
 	@.ci/fuzz.sh $(SECONDS)
 
 setup: ## install the Debian packages that tests, lints and benchmarks need
