@@ -105,6 +105,7 @@ impl Api {
             streams: Arc::new(Semaphore::new(options.streams_max)),
             options,
             sample: Sample::default(),
+            nobodys: Sample::default(),
             air: watch::Sender::new(Airing::On(Arc::clone(&board))),
             memory: Mutex::default(),
             board: ArcSwap::new(board),

@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use paredao_domain::{Account, PollId, PollState, Receipt};
 use paredao_store::{Fate, StoreError};
+use paredao_telemetry::metrics::metrics;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -114,7 +115,18 @@ async fn fate(room: &Room, receipt: &Receipt) -> Result<Option<Fate>, Problem> {
         return Ok(Some(fate));
     }
     let fate = look_up(room, receipt).await?;
-    Ok(Some(fate).filter(|fate| *fate != Fate::NotSeen))
+    if fate != Fate::NotSeen {
+        return Ok(Some(fate));
+    }
+    metrics().receipts_of_nobody.inc();
+    if room.nobodys.chooses() {
+        tracing::error!(
+            event = "receipt_of_nobody",
+            batch = %receipt.batch,
+            "a vote that was answered with success is neither in the ledger nor in the log: was an older copy of the data put back?",
+        );
+    }
+    Ok(None)
 }
 
 /// A log that does not answer may hold anything.

@@ -188,7 +188,7 @@ fn show_losses(judge: &mut Judge, books: &DeploymentBooks) {
         tracing::error!(
             event = "vote_log_segments_lost",
             segments,
-            "put back the log's folder as it was: votes answered with success may be in what is gone",
+            "files of the log are gone, and votes answered with success may be in them: `paredao vote-log missing` names them; stop, put them back beside the others, and start again",
         );
     }
 }

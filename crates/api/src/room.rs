@@ -32,6 +32,8 @@ pub(crate) struct Room {
     pub(crate) streams: Arc<Semaphore>,
     /// Which votes the debug log shows.
     pub(crate) sample: Sample,
+    /// Of the receipts whose votes nobody has, which are worth a line.
+    pub(crate) nobodys: Sample,
     /// Where event streams hear of new boards.
     pub(crate) air: watch::Sender<Airing>,
     /// Held while refreshing, so that no board is followed by an older one.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use paredao_domain::{Clock, Incarnation, Lane, PollId};
 use paredao_store::{ApplyError, FinalityHurdle, OwnerId, Store};
 use paredao_telemetry::metrics::metrics;
-use paredao_vote_log::{Delivery, LogError, Subscription, VoteLog};
+use paredao_vote_log::{Delivery, LogError, Release, Subscription, VoteLog};
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -374,8 +374,9 @@ impl Worker {
         self.last_checkpoint = Instant::now();
         match self.store.checkpoint().await {
             Ok(()) => {
-                self.applied_since_checkpoint = false;
-                subscription.release().await.map_err(Ended::Log)
+                let released = subscription.release().await.map_err(Ended::Log)?;
+                self.applied_since_checkpoint = released == Release::Later;
+                Ok(())
             }
             Err(error) => {
                 tracing::warn!(event = "checkpoint_delayed", %error);

@@ -29,18 +29,25 @@ impl Ranges {
 
     /// Takes a number out.
     pub fn remove(&mut self, number: u64) {
-        let Some((low, high)) = self.last_from(number) else {
-            return;
-        };
-        if high < number {
+        self.remove_all(number..=number);
+    }
+
+    /// Takes the numbers of a range out.
+    pub fn remove_all(&mut self, range: RangeInclusive<u64>) {
+        let (first, last) = range.into_inner();
+        if first > last {
             return;
         }
-        self.0.remove(&low);
-        if low < number {
-            self.0.insert(low, number - 1);
-        }
-        if number < high {
-            self.0.insert(number + 1, high);
+        while let Some((low, high)) = self.last_from(last)
+            && high >= first
+        {
+            self.0.remove(&low);
+            if low < first {
+                self.0.insert(low, first - 1);
+            }
+            if last < high {
+                self.0.insert(last + 1, high);
+            }
         }
     }
 
@@ -93,6 +100,8 @@ mod tests {
         ranges.remove(u64::MAX);
         ranges.remove(0);
         assert!(ranges.iter().eq([u64::MAX - 1..=u64::MAX - 1]));
+        ranges.remove_all(0..=u64::MAX);
+        assert!(ranges.iter().eq([]));
     }
 
     proptest! {
@@ -106,8 +115,8 @@ mod tests {
                     ranges.insert(first..=first + more);
                     naive.extend(first..=first + more);
                 } else {
-                    ranges.remove(first);
-                    naive.remove(&first);
+                    ranges.remove_all(first..=first + more);
+                    naive.retain(|number| !(first..=first + more).contains(number));
                 }
             }
             prop_assert!(ranges.iter().flatten().eq(naive.iter().copied()));

@@ -9,8 +9,8 @@ use paredao_domain::{Clock, UnixMillis};
 use paredao_store::{EmbeddedOptions as StoreOptions, EmbeddedStore, StoreError};
 use paredao_vote_log::disk::RealDisk;
 use paredao_vote_log::{
-    EmbeddedLog, EmbeddedOptions as LogOptions, FirstSegment, KnownSegments, LogError,
-    SegmentBytes, SegmentRegister, VoteLog as _,
+    EmbeddedLog, EmbeddedOptions as LogOptions, FirstSegment, FoundSegments, KnownSegments,
+    LogError, SegmentBytes, SegmentRegister,
 };
 use rustix::fs::Mode;
 use rustix::process::umask;
@@ -18,7 +18,6 @@ use rustix::process::umask;
 use crate::config::Config;
 use crate::data_folder::{Absent, DataFolder};
 use crate::failure::Misuse;
-use crate::office::LANE;
 
 /// Log and store, open.
 pub(crate) struct Files {
@@ -63,9 +62,9 @@ impl Files {
     /// Tells the store which files the log misses, and which are there again. Comes before
     /// anything is served.
     pub(crate) async fn note_lost_segments(&self, now: UnixMillis) -> anyhow::Result<()> {
-        let status = self.log.status(LANE).await.map_err(log_failure)?;
-        let is_complete = status.lost_segments.is_empty();
-        let noted = self.store.note_lost_segments(status.lost_segments, now);
+        let FoundSegments { there, lost } = self.log.found().clone();
+        let is_complete = lost.is_empty();
+        let noted = self.store.note_lost_segments(lost, there, now);
         match noted.await {
             // A full disk, perhaps. What is there again is noted at the next start.
             Err(error) if is_complete && error.may_pass() => {
@@ -73,6 +72,14 @@ impl Files {
                 Ok(())
             }
             noted => noted.map_err(store_failure),
+        }
+    }
+
+    /// Tells the store of the log's newest file: if it went before, it would not be missed.
+    pub(crate) async fn note_newest_segment(&self) -> Result<(), StoreError> {
+        match self.log.newest_segment() {
+            Some(newest) => self.store.note_newest_segment(newest).await,
+            None => Ok(()),
         }
     }
 

@@ -405,7 +405,7 @@ pub enum Fate {
         /// Its own account.
         account: Account,
     },
-    /// Its batch is in the dead letters and waits for a decision.
+    /// Its batch is in the dead letters, and waits for a decision or was sent again.
     DeadLettered,
     /// Its batch was given up, or was confirmed and never came.
     Missing,

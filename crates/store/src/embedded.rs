@@ -105,20 +105,23 @@ impl EmbeddedStore {
             .await
     }
 
-    /// Notes that the files of the vote log up to this one may go.
+    /// Notes that the files of the vote log up to this one may go. The one after is there then: the
+    /// newest stays.
     pub async fn note_released_segments(&self, up_to: u64) -> Result<(), StoreError> {
         self.write_for_good(move |connection| segments::note_released(connection, up_to))
             .await
     }
 
-    /// Notes which files of the vote log are gone, all that it misses: they keep results from
-    /// becoming final until they are there again or somebody gives them up.
+    /// Notes which files of the vote log are gone, all that it misses, and which are there: those
+    /// that are gone keep results from becoming final until they are there again or somebody gives
+    /// them up.
     pub async fn note_lost_segments(
         &self,
         lost: Vec<RangeInclusive<u64>>,
+        there: Vec<u64>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        self.write_for_good(move |connection| segments::note_lost(connection, &lost, now))
+        self.write_for_good(move |connection| segments::note_lost(connection, &lost, &there, now))
             .await
     }
 

@@ -131,6 +131,8 @@ metrics! {
 
     /// The terms of the conservation law, each from durable data of its own.
     conservation: CountGauges<Term> = "paredao_conservation_votes" in Count;
+    /// Receipts of ours that were asked for and whose votes are neither in the ledger nor in the log.
+    receipts_of_nobody: IntCounter = "paredao_receipts_of_nobody_total" in Count;
     /// Missing votes that nobody has given up.
     missing_undecided: CountGauge = "paredao_missing_undecided_votes" in Count;
     /// Accepted votes that are nowhere (positive) or votes that nobody accepted (negative).

@@ -1,7 +1,5 @@
 //! What every vote log is, whatever stands behind it.
 
-use std::ops::RangeInclusive;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use paredao_domain::{EncodedBatch, Envelope, Incarnation, Lane, UnixMillis};
@@ -77,13 +75,6 @@ pub struct LogStatus {
     pub cut: Vec<(Incarnation, u64)>,
     /// Damaged regions that were found since the log was opened, each once.
     pub damaged: u64,
-    /// The numbers of the segments that are kept, oldest to newest, where the log has such. The
-    /// newest number only rises, also over restarts: whoever keeps it elsewhere learns at the next
-    /// opening whether segments were lost.
-    pub segments: Option<RangeInclusive<u64>>,
-    /// The numbers of segments that were gone when the log was opened although nobody had released
-    /// them. What they held and the store had not applied is missing.
-    pub lost_segments: Vec<RangeInclusive<u64>>,
 }
 
 /// The durable queue.
@@ -110,6 +101,15 @@ pub trait VoteLog: Send + Sync + 'static {
     async fn status(&self, lane: Lane) -> Result<LogStatus, LogError>;
 }
 
+/// What became of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// What may go has gone, or will without being asked.
+    Done,
+    /// Something keeps the log from letting it go now: to be asked for again.
+    Later,
+}
+
 /// One consumer's hold on a lane. Dropping it gives back what was not acknowledged.
 #[async_trait]
 pub trait Subscription: Send {
@@ -122,5 +122,5 @@ pub trait Subscription: Send {
 
     /// Tells the log that everything acknowledged so far also survives damage to the store's
     /// journal, so that its own copy may go.
-    async fn release(&mut self) -> Result<(), LogError>;
+    async fn release(&mut self) -> Result<Release, LogError>;
 }

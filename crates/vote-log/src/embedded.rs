@@ -36,7 +36,7 @@ use index::Index;
 use place::Sequence;
 use recovery::recover;
 use register::lost_segments;
-pub use register::{KnownSegments, SegmentRegister};
+pub use register::{FoundSegments, KnownSegments, SegmentRegister};
 use subscription::EmbeddedSubscription;
 use writer::Writer;
 
@@ -120,6 +120,7 @@ enum State {
 
 /// A vote log in the files of one folder, which nobody else may open at the same time.
 pub struct EmbeddedLog {
+    found: FoundSegments,
     shared: Arc<Shared>,
     state: Mutex<State>,
 }
@@ -137,7 +138,7 @@ impl EmbeddedLog {
     }
 
     /// Opens a log whose segments are known elsewhere too, so that it notices which are gone:
-    /// [`LogStatus::lost_segments`].
+    /// [`Self::found`].
     pub fn open_registered(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -160,20 +161,45 @@ impl EmbeddedLog {
             let last_lost = lost.last().map_or(0, |range| *range.end());
             known.released.max(last_lost)
         }));
-        let mut writer = Writer::new(Arc::clone(&disk), clock, options, &recovered, gone);
+        // What holds nothing and had a header once is evidence, not rubbish.
+        let is_lost =
+            |sequence: &Sequence| lost.iter().any(|range| range.contains(&sequence.get()));
+        let mut writer = Writer::new(
+            Arc::clone(&disk),
+            clock,
+            options,
+            &recovered,
+            gone,
+            |sequence| !is_lost(sequence),
+        );
         if options.first_segment == FirstSegment::AtOnce {
             begin_first_segment(&mut writer, &*disk)?;
         }
-        let newest = writer.active().or_else(|| recovered.newest().if_any());
+        let newest = writer.active().or_else(|| recovered.newest.if_any());
+        let there = recovered.there.keys().map(|sequence| sequence.get());
         Ok(Self {
+            found: FoundSegments {
+                there: there.collect(),
+                lost,
+            },
             shared: Arc::new(Shared {
                 disk,
-                index: Mutex::new(Index::new(recovered.segments, newest, lost)),
+                index: Mutex::new(Index::new(recovered.segments, newest)),
                 changes: watch::Sender::new(()),
                 register,
             }),
             state: Mutex::new(State::Open(writer)),
         })
+    }
+
+    /// Which segments were there when it was opened, and which were gone.
+    pub fn found(&self) -> &FoundSegments {
+        &self.found
+    }
+
+    /// The highest number of a segment, if there is one. It only rises, also over restarts.
+    pub fn newest_segment(&self) -> Option<u64> {
+        self.shared.index.lock().newest()
     }
 
     /// Closes it in good order: appends and subscriptions get `Closed` from now on. A log that is

@@ -15,8 +15,9 @@ pub mod disk;
 mod embedded;
 
 pub use contract::{
-    AppendError, Delivery, DeliveryTag, LogError, LogStatus, Subscription, VoteLog,
+    AppendError, Delivery, DeliveryTag, LogError, LogStatus, Release, Subscription, VoteLog,
 };
 pub use embedded::{
-    EmbeddedLog, EmbeddedOptions, FirstSegment, KnownSegments, SegmentBytes, SegmentRegister,
+    EmbeddedLog, EmbeddedOptions, FirstSegment, FoundSegments, KnownSegments, SegmentBytes,
+    SegmentRegister,
 };

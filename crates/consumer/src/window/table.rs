@@ -55,7 +55,7 @@ impl Table {
 
     /// Reads the slot at which a key's probe begins, so that it is in the cache when it is probed.
     pub(super) fn touch(&self, key: &KeyHash) {
-        black_box(self.tags.get(self.home(key)));
+        black_box(self.tags.get(self.home(key)).copied());
     }
 
     /// Numbers of entries that may be the key's, from its home to the first slot never taken.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use paredao_domain::{EncodedBatch, Lane, VERSION};
 use paredao_vote_log::{
-    AppendError, Delivery, DeliveryTag, EmbeddedLog, LogError, LogStatus, Subscription, VoteLog,
+    AppendError, Delivery, DeliveryTag, EmbeddedLog, LogError, LogStatus, Release, Subscription,
+    VoteLog,
 };
 
 /// Delivers every batch with another version byte, and a checksum that fits.
@@ -49,7 +50,7 @@ impl Subscription for NewerSubscription {
         self.0.ack(tags).await
     }
 
-    async fn release(&mut self) -> Result<(), LogError> {
+    async fn release(&mut self) -> Result<Release, LogError> {
         self.0.release().await
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use paredao_domain::{BatchId, BatchKind, EncodedBatch, Envelope, Incarnation, Lane, UnixMillis};
 use paredao_vote_log::{
-    AppendError, Delivery, DeliveryTag, LogError, LogStatus, Subscription, VoteLog,
+    AppendError, Delivery, DeliveryTag, LogError, LogStatus, Release, Subscription, VoteLog,
 };
 use parking_lot::Mutex;
 
@@ -457,8 +457,8 @@ impl Subscription for SimSubscription {
         Ok(())
     }
 
-    async fn release(&mut self) -> Result<(), LogError> {
-        Ok(())
+    async fn release(&mut self) -> Result<Release, LogError> {
+        Ok(Release::Done)
     }
 }
 

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use paredao_store::EmbeddedStore;
 use paredao_telemetry::health::{Component, Health};
-use paredao_vote_log::{EmbeddedLog, VoteLog as _};
+use paredao_vote_log::EmbeddedLog;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::Files;
-use crate::office::LANE;
 
 /// How long the store may not know that the log has begun another file: if the file went within
-/// that time, it would not be missed.
+/// that time, or while the store is away, it would not be missed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Tells the process when the store has died, and the store which files the log has.
@@ -23,6 +22,8 @@ pub(super) struct FilesWatch {
     component: Component,
     /// The newest file that the store knows of.
     noted: u64,
+    /// Whether the last note failed: only the change is worth a line.
+    is_failing: bool,
 }
 
 impl FilesWatch {
@@ -35,6 +36,7 @@ impl FilesWatch {
             log: Arc::clone(&files.log),
             component,
             noted: 0,
+            is_failing: false,
         }
     }
 
@@ -55,17 +57,20 @@ impl FilesWatch {
     }
 
     async fn note_newest_segment(&mut self) {
-        let status = self.log.status(LANE).await;
-        let segments = status.ok().and_then(|status| status.segments);
-        let Some(newest) = segments.map(|segments| *segments.end()) else {
-            return;
-        };
+        let newest = self.log.newest_segment().unwrap_or(0);
         if newest <= self.noted {
             return;
         }
         match self.store.note_newest_segment(newest).await {
-            Ok(()) => self.noted = newest,
-            Err(error) => tracing::warn!(event = "log_segment_not_noted", %error),
+            Ok(()) => {
+                self.noted = newest;
+                self.is_failing = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(event = "log_segment_not_noted", newest, %error);
+                }
+            }
         }
     }
 }

@@ -104,6 +104,9 @@ impl Program {
         let files = self.files;
         // What shares the files goes first, so that they are closed by the one who opened them.
         drop((self.api, self.intake, self.consumer));
+        if let Err(error) = files.note_newest_segment().await {
+            tracing::warn!(event = "log_segment_not_noted", %error);
+        }
         let close = tokio::task::spawn_blocking(move || files.close());
         steps.take("files", done(close)).await;
     }

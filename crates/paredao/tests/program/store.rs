@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Home, Program, eventually};
+use crate::support::{Home, Program, eventually, poll_file};
 
 const QUICK: &[&str] = &[
     "--demo",
@@ -176,6 +176,39 @@ fn votes_between_an_older_copy_of_the_store_and_the_log_show_as_missing() {
 }
 
 #[test]
+fn a_poll_that_an_older_copy_had_not_opened_is_not_final_without_its_lost_votes() {
+    let home = Home::new();
+    let quick = &QUICK[1..];
+    let program = home.serve(quick);
+    home.good(&[
+        "poll",
+        "create",
+        home.write("p.toml", &poll_file("p")).to_str().unwrap(),
+    ]);
+    program.stop();
+    let (store, copy) = (home.data().join("store.sqlite"), home.path().join("copy"));
+    fs::copy(&store, &copy).unwrap();
+    let program = home.serve(quick);
+    home.good(&["poll", "open", "p"]);
+    eventually("the vote is taken", || program.vote(1, None).status == 200);
+    program.stop();
+    for _ in 0..2 {
+        home.serve(quick).stop();
+    }
+    fs::copy(&copy, &store).unwrap();
+    let program = home.serve(quick);
+    assert!(!lost_files(&home).is_empty());
+    home.good(&["poll", "open", "p"]);
+    home.good(&["poll", "close", "p"]);
+    eventually("what went keeps the result from being final", || {
+        let report = home.json(&["poll", "show", "p"]);
+        let reasons = report["not_final_because"].to_string();
+        reasons.contains("files of the vote log are lost") && !reasons.contains("barrier")
+    });
+    program.stop();
+}
+
+#[test]
 fn a_file_of_the_log_between_others_is_missed_until_it_is_put_back() {
     let home = Home::new();
     let program = home.serve(QUICK);
@@ -192,6 +225,14 @@ fn a_file_of_the_log_between_others_is_missed_until_it_is_put_back() {
         segments(&home).len(),
         1,
         "who only looks leaves nothing behind"
+    );
+    for votes in 2..=4 {
+        vote_in_a_life(&home, votes);
+    }
+    assert_eq!(
+        lost_files(&home),
+        [(1, 1)],
+        "though later ones went in good order"
     );
     fs::rename(&aside, &file).unwrap();
     assert_eq!(lost_files(&home), []);

@@ -72,7 +72,7 @@ pub(super) async fn a_batch_in_the_dead_letters_waits_or_is_given_up(store: Arc<
     let id = store.dead_letters().await.unwrap()[0].id;
     for (state, fate) in [
         (None, Fate::DeadLettered),
-        (Some(DeadLetterState::Requeued), Fate::NotSeen),
+        (Some(DeadLetterState::Requeued), Fate::DeadLettered),
         (Some(DeadLetterState::Unresolved), Fate::DeadLettered),
         (
             Some(DeadLetterState::WrittenOff(String::new())),

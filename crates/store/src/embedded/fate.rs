@@ -34,9 +34,8 @@ pub(super) fn fate(connection: &mut Connection, batch: BatchId, position: Positi
         return Ok(fate);
     }
     match dead_letters::state_of(&transaction, batch)? {
-        Some(DeadLetterState::Unresolved) => Ok(Fate::DeadLettered),
+        Some(DeadLetterState::Unresolved | DeadLetterState::Requeued) => Ok(Fate::DeadLettered),
         Some(DeadLetterState::WrittenOff(_)) => Ok(Fate::Missing),
-        Some(DeadLetterState::Requeued) => Ok(Fate::NotSeen),
         None => missing_or_not_seen(&transaction, batch),
     }
 }

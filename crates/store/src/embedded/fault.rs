@@ -83,7 +83,8 @@ pub(super) fn store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             "{path}: {error}; `recount` names what can no longer be read: move the file aside, \
              with its -wal and -shm, and put back a copy, then the vote log delivers what it keeps"
         )),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+        // (Unknown: what was asked does not fit the tables there are.)
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown) => {
             damaged(format!("{path}: {error}"))
         }
         None if is_about_values(error) => damaged(format!("{path}: {error}")),

@@ -63,7 +63,7 @@ fn hurdles(connection: &Connection, poll: &Poll, now: UnixMillis) -> Work<Vec<Fi
             FinalityHurdle::Missing,
         ),
         (
-            segments::lost_of(connection, poll)?,
+            segments::undecided(connection)?,
             FinalityHurdle::SegmentsLost,
         ),
     ];

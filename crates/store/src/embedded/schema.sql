@@ -150,6 +150,5 @@ CREATE TABLE lost_segments (
     first          INTEGER PRIMARY KEY,
     last           INTEGER NOT NULL,
     noticed_at     INTEGER NOT NULL,
-    polls          TEXT    NOT NULL, -- JSON: ids of the polls whose votes they may have held
     written_off_as TEXT
 ) STRICT;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use paredao_domain::{Poll, Ranges, UnixMillis};
+use paredao_domain::{Ranges, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::fault::Work;
@@ -39,22 +39,27 @@ fn number(connection: &Connection, name: &str) -> Work<u64> {
 
 /// Notes the highest number of a file.
 pub(super) fn note_newest(connection: &mut Connection, newest: u64) -> Work<()> {
-    raise(connection, NEWEST, newest)
+    raise(connection, &[(NEWEST, newest)])
 }
 
 /// Notes that the files up to this one may go.
 pub(super) fn note_released(connection: &mut Connection, up_to: u64) -> Work<()> {
-    raise(connection, RELEASED, up_to)
+    raise(
+        connection,
+        &[(RELEASED, up_to), (NEWEST, up_to.saturating_add(1))],
+    )
 }
 
-fn raise(connection: &mut Connection, name: &str, number: u64) -> Work<()> {
+fn raise(connection: &mut Connection, numbers: &[(&str, u64)]) -> Work<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let highest = self::number(&transaction, name)?.max(number);
-    transaction.execute(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, highest.to_be_bytes()),
-    )?;
+    for (name, number) in numbers {
+        let highest = self::number(&transaction, name)?.max(*number);
+        transaction.execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, highest.to_be_bytes()),
+        )?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -63,8 +68,6 @@ fn raise(connection: &mut Connection, name: &str, number: u64) -> Work<()> {
 struct Row {
     numbers: RangeInclusive<u64>,
     noticed_at: UnixMillis,
-    /// The polls whose votes they may have held: a JSON list of ids.
-    polls: String,
     written_off_as: Option<String>,
 }
 
@@ -79,12 +82,8 @@ impl Row {
         }
     }
 
-    fn is_undecided(&self) -> bool {
-        self.written_off_as.is_none()
-    }
-
-    fn covers(&self, numbers: &RangeInclusive<u64>) -> bool {
-        self.numbers.contains(numbers.start()) && self.numbers.contains(numbers.end())
+    fn overlaps(&self, numbers: &RangeInclusive<u64>) -> bool {
+        self.numbers.start() <= numbers.end() && numbers.start() <= self.numbers.end()
     }
 }
 
@@ -94,51 +93,48 @@ pub(super) fn losses(connection: &Connection) -> Work<Vec<Loss>> {
 
 fn rows(connection: &Connection) -> Work<Vec<Row>> {
     let mut statement = connection.prepare_cached(
-        "SELECT first, last, noticed_at, polls, written_off_as FROM lost_segments ORDER BY first",
+        "SELECT first, last, noticed_at, written_off_as FROM lost_segments ORDER BY first",
     )?;
     let rows = statement.query_map([], |row| {
         let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
         Ok(Row {
             numbers: number(0)?..=number(1)?,
             noticed_at: UnixMillis(row.get(2)?),
-            polls: row.get(3)?,
-            written_off_as: row.get(4)?,
+            written_off_as: row.get(3)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Notes which files are not there although they did not go in good order. What was missed before
-/// and is there again is not missed any more; what was given up stays so.
+/// Notes which files are gone, and which are there. What was missed before stays missed unless it
+/// is there again, also when later files have gone in good order since; what was given up stays so.
 pub(super) fn note_lost(
     connection: &mut Connection,
     lost: &[RangeInclusive<u64>],
+    there: &[u64],
     now: UnixMillis,
 ) -> Work<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let released = number(&transaction, RELEASED)?;
-    let rows = rows(&transaction)?;
-    // Of those released since nobody can say that they came back.
-    let is_open = |row: &&Row| row.is_undecided() && *row.numbers.start() > released;
-    let (open, settled): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(is_open);
-    for row in &open {
-        let sql = "DELETE FROM lost_segments WHERE first = ?1";
-        transaction.execute(sql, [row.numbers.start().cast_signed()])?;
-    }
+    let is_undecided = |row: &Row| row.written_off_as.is_none();
+    let (before, given_up): (Vec<Row>, Vec<Row>) =
+        rows(&transaction)?.into_iter().partition(is_undecided);
     let mut missed = Ranges::default();
-    lost.iter().for_each(|range| missed.insert(range.clone()));
-    let numbers = settled.iter().flat_map(|row| row.numbers.clone());
-    numbers.for_each(|number| missed.remove(number));
-    let polls = polls_voted_in(&transaction)?;
+    let known = before.iter().map(|row| &row.numbers).chain(lost);
+    known.for_each(|range| missed.insert(range.clone()));
+    there.iter().for_each(|&number| missed.remove(number));
+    for row in &given_up {
+        missed.remove_all(row.numbers.clone());
+    }
+    transaction.execute("DELETE FROM lost_segments WHERE written_off_as IS NULL", [])?;
     for numbers in missed.iter() {
-        let before = open.iter().find(|row| row.covers(&numbers));
+        let earlier = before.iter().filter(|row| row.overlaps(&numbers));
+        let noticed_at = earlier.map(|row| row.noticed_at).min().unwrap_or(now);
         transaction.execute(
-            "INSERT INTO lost_segments (first, last, noticed_at, polls) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO lost_segments (first, last, noticed_at) VALUES (?1, ?2, ?3)",
             (
                 numbers.start().cast_signed(),
                 numbers.end().cast_signed(),
-                before.map_or(now, |row| row.noticed_at).0,
-                before.map_or(&polls, |row| &row.polls),
+                noticed_at.0,
             ),
         )?;
     }
@@ -146,26 +142,8 @@ pub(super) fn note_lost(
     Ok(())
 }
 
-/// The polls that had ever been opened, or were to be, and are not final: of no clock's making, so
-/// that a wrong one exempts nobody.
-fn polls_voted_in(connection: &Connection) -> Work<String> {
-    let sql = "SELECT json_group_array(id) FROM poll
-               WHERE opens_at IS NOT NULL AND final_at IS NULL";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
-}
-
-/// Files that are lost, may have held votes of the poll, and were not given up.
-pub(super) fn lost_of(connection: &Connection, poll: &Poll) -> Work<u64> {
-    let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM lost_segments
-               WHERE written_off_as IS NULL
-                 AND EXISTS (SELECT 1 FROM json_each(polls) WHERE value = ?1)";
-    let segments: i64 = connection
-        .prepare_cached(sql)?
-        .query_row([poll.id.0], |row| row.get(0))?;
-    Ok(segments.cast_unsigned())
-}
-
-/// Files that are lost and were not given up.
+/// Files that are lost and were not given up. They may have held votes of every poll that is not
+/// final: an older copy of the store does not know what was opened since, and a clock may be wrong.
 pub(super) fn undecided(connection: &Connection) -> Work<u64> {
     let sql = "SELECT coalesce(sum(last - first + 1), 0) FROM lost_segments
                WHERE written_off_as IS NULL";

@@ -22,12 +22,18 @@ async fn what_was_noted_is_told_and_never_goes_back() {
     let ground = Ground::new();
     assert_eq!(open(&ground).log_segments(), LogSegments::default());
     let store = open(&ground);
-    for (noted, highest) in [(1, 1), (7, 7), (3, 7)] {
-        store.note_newest_segment(noted).await.unwrap();
-        store.note_released_segments(noted - 1).await.unwrap();
+    // (What is released has a newer one behind it.)
+    for (newest, released, expected) in [
+        (1, 0, (1, 0)),
+        (7, 5, (7, 5)),
+        (3, 2, (7, 5)),
+        (1, 9, (10, 9)),
+    ] {
+        store.note_newest_segment(newest).await.unwrap();
+        store.note_released_segments(released).await.unwrap();
         let expected = LogSegments {
-            newest: highest,
-            released: highest - 1,
+            newest: expected.0,
+            released: expected.1,
         };
         // Of the file alone: damage to the journal does not take it back.
         let copy = Ground::new();
@@ -67,7 +73,14 @@ impl Closed {
     }
 
     async fn lose(&self, lost: &[RangeInclusive<u64>], now: UnixMillis) {
-        let noted = self.store.note_lost_segments(lost.to_vec(), now);
+        self.find(lost, &[], now).await;
+    }
+
+    /// A start that misses some and finds others.
+    async fn find(&self, lost: &[RangeInclusive<u64>], there: &[u64], now: UnixMillis) {
+        let noted = self
+            .store
+            .note_lost_segments(lost.to_vec(), there.to_vec(), now);
         noted.await.unwrap();
     }
 
@@ -125,14 +138,27 @@ async fn what_is_noted_again_changes_nothing_and_what_is_there_again_is_not_miss
     let closed = Closed::new().await;
     closed.lose(&[5..=7, 9..=9], NOW).await;
     closed.lose(&[5..=7, 9..=9], NOW.plus(9)).await;
-    assert_eq!(
-        closed.losses().await,
-        [(5..=7, NOW, None), (9..=9, NOW, None)]
-    );
-    closed.lose(&[6..=7], NOW.plus(10)).await;
-    assert_eq!(closed.losses().await, [(6..=7, NOW, None)]);
-    closed.lose(&[], NOW.plus(11)).await;
+    let expected = [(5..=7, NOW, None), (9..=9, NOW, None)];
+    assert_eq!(closed.losses().await, expected);
+    // Also when the log says no more that they are gone, since later ones went in good order.
+    closed.lose(&[], NOW.plus(10)).await;
+    assert_eq!(closed.losses().await, expected);
+    closed.find(&[], &[6, 9, 10], NOW.plus(11)).await;
+    let expected = [(5..=5, NOW, None), (7..=7, NOW, None)];
+    assert_eq!(closed.losses().await, expected);
+    closed.find(&[], &[5, 7], NOW.plus(12)).await;
     assert_eq!(closed.losses().await, []);
+    assert_eq!(closed.hurdles().await, []);
+}
+
+#[tokio::test]
+async fn a_loss_without_end_is_noted_as_quickly_as_any() {
+    let closed = Closed::new().await;
+    closed.lose(&[1..=u64::from(u32::MAX)], NOW).await;
+    closed.give_up(7, "lixo").await.unwrap();
+    let started = std::time::Instant::now();
+    closed.lose(&[1..=u64::from(u32::MAX)], NOW).await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
     assert_eq!(closed.hurdles().await, []);
 }
 
@@ -152,33 +178,24 @@ async fn a_second_loss_is_a_loss_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_loss_behind_which_files_went_in_good_order_stays_a_loss() {
-    let closed = Closed::new().await;
-    closed.lose(&[1..=3], NOW).await;
-    closed.store.note_released_segments(5).await.unwrap();
-    closed.lose(&[], NOW.plus(10)).await;
-    assert_eq!(closed.losses().await, [(1..=3, NOW, None)]);
-}
-
-#[tokio::test]
 async fn a_clock_that_is_wrong_when_the_loss_is_noticed_exempts_no_poll() {
     let closed = Closed::new().await;
     closed.lose(&[1..=3], NOW.plus(-86_400_000)).await;
     assert_eq!(closed.hurdles().await, [FinalityHurdle::SegmentsLost(3)]);
 }
 
+/// An older copy of the store does not know what was opened since.
 #[tokio::test]
-async fn a_poll_opened_after_the_loss_was_noticed_lost_none_of_its_votes() {
+async fn a_poll_opened_after_the_loss_was_noticed_may_have_lost_votes_all_the_same() {
     let ground = Ground::new();
     let embedded = open(&ground);
     let store: Arc<dyn Store> = Arc::clone(&embedded) as Arc<dyn Store>;
     let mut scribe = Scribe::claim(&store, 1).await;
-    let noted = embedded.note_lost_segments(vec![5..=7], NOW);
+    let noted = embedded.note_lost_segments(vec![5..=7], Vec::new(), NOW);
     noted.await.unwrap();
     let poll = open_poll(&*store, "um").await;
     let poll = close_poll(&*store, &poll, 1_000).await;
     scribe.pass_barrier(&poll).await;
-    let noted = embedded.note_lost_segments(vec![5..=7], NOW);
-    noted.await.unwrap();
-    assert_eq!(hurdles(&embedded, &scribe, &poll).await, []);
+    let expected = [FinalityHurdle::SegmentsLost(3)];
+    assert_eq!(hurdles(&embedded, &scribe, &poll).await, expected);
 }

@@ -1,7 +1,6 @@
 //! What the log knows of itself without reading: its segments, and who consumes.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use paredao_domain::{Envelope, Incarnation, Minute};
 
@@ -40,8 +39,6 @@ pub(super) struct Index {
     /// The newest segment. Its file stays: from it the next start learns with which number to go
     /// on, and whoever keeps the number elsewhere that no segment was lost.
     newest: Option<Sequence>,
-    /// Those that were gone when the log was opened.
-    lost: Vec<RangeInclusive<u64>>,
     epoch: Epoch,
     consumer: Consumer,
     life: Life,
@@ -51,16 +48,11 @@ pub(super) struct Index {
 
 impl Index {
     /// The index of a log that was just opened: all these segments are written for good.
-    pub(super) fn new(
-        segments: BTreeMap<Sequence, Segment>,
-        newest: Option<Sequence>,
-        lost: Vec<RangeInclusive<u64>>,
-    ) -> Self {
+    pub(super) fn new(segments: BTreeMap<Sequence, Segment>, newest: Option<Sequence>) -> Self {
         Self {
             damaged: segments.values().map(Segment::damaged).sum(),
             segments,
             newest,
-            lost,
             epoch: Epoch::default(),
             consumer: Consumer::Nobody,
             life: Life::Open,
@@ -161,11 +153,9 @@ impl Index {
         self.segments.remove(&sequence);
     }
 
-    /// The numbers of the oldest segment and the newest.
-    fn range(&self) -> Option<RangeInclusive<u64>> {
-        let newest = self.newest?;
-        let oldest = self.segments.keys().next().copied().unwrap_or(newest);
-        Some(oldest.get()..=newest.get())
+    /// The number of the newest segment.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.newest.map(Sequence::get)
     }
 
     pub(super) fn status(&self) -> LogStatus {
@@ -186,8 +176,6 @@ impl Index {
             consumed: self.consumer == Consumer::Subscribed,
             cut: cut.into_iter().collect(),
             damaged: self.damaged,
-            segments: self.range(),
-            lost_segments: self.lost.clone(),
         }
     }
 }

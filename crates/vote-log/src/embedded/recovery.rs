@@ -20,20 +20,15 @@ use crate::disk::Disk;
 pub(super) struct Recovered {
     /// The segments that hold something.
     pub(super) segments: BTreeMap<Sequence, Segment>,
-    /// Those that hold nothing and can be removed.
+    /// Those that hold nothing.
     pub(super) empty: Vec<Sequence>,
     /// Where the newest that holds something ends.
     pub(super) last: Option<Place>,
-    /// All of them, each with the last one before it that may have held a record.
+    /// Those that were begun for good, each with the last one before it that may have held a
+    /// record. Of one without a readable header and without records nobody knows whether it was.
     pub(super) there: BTreeMap<Sequence, Sequence>,
-}
-
-impl Recovered {
     /// The highest number there is, zero if there is none.
-    pub(super) fn newest(&self) -> Sequence {
-        let newest = self.there.last_key_value();
-        newest.map_or_else(Sequence::default, |(newest, _)| *newest)
-    }
+    pub(super) newest: Sequence,
 }
 
 /// Reads all segments and cuts off what was being written when the machine stopped.
@@ -52,18 +47,15 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
             segments.insert(sequence, segment);
         }
     }
-    // Where the header cannot be read, nobody says that the segment before never held anything;
-    // but one without records may have been begun just then, and its header was never written.
-    let unsaid = |sequence: Sequence| {
-        if segments.contains_key(&sequence) {
-            sequence.previous()
-        } else {
-            Sequence::default()
-        }
+    // Where the header cannot be read, nobody says that the segment before never held anything.
+    let unsaid = |sequence| {
+        segments
+            .contains_key(&sequence)
+            .then(|| Sequence::previous(sequence))
     };
     let there = before
         .into_iter()
-        .map(|(sequence, before)| (sequence, before.unwrap_or_else(|| unsaid(sequence))))
+        .filter_map(|(sequence, before)| Some((sequence, before.or_else(|| unsaid(sequence))?)))
         .collect();
     Ok(Recovered {
         last: segments.last_key_value().map(|(&sequence, segment)| Place {
@@ -71,6 +63,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
             offset: segment.end(),
         }),
         there,
+        newest: sequences.last().copied().unwrap_or_default(),
         segments,
         empty,
     })

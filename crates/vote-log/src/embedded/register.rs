@@ -22,10 +22,20 @@ pub struct KnownSegments {
     pub newest: u64,
 }
 
+/// What a log that is opened finds of its segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundSegments {
+    /// Those that are there.
+    pub there: Vec<u64>,
+    /// Those that are gone although nobody had released them. What they held and the store had not
+    /// applied is missing.
+    pub lost: Vec<RangeInclusive<u64>>,
+}
+
 /// Where this is kept.
 ///
 /// [`Self::note_released`] comes from the log. That there is a newer segment is for whoever owns
-/// both to note, from [`crate::LogStatus::segments`]: a new segment waits for nobody.
+/// both to note, from [`crate::EmbeddedLog::newest_segment`]: a new segment waits for nobody.
 #[async_trait]
 pub trait SegmentRegister: Send + Sync {
     /// What was kept when the log is opened.

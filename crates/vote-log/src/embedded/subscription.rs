@@ -14,7 +14,7 @@ use super::index::{Epoch, Run};
 use super::place::{Place, Sequence};
 use super::reader::{Found, Item, SegmentReader};
 use super::segment::Stretch;
-use crate::{Delivery, DeliveryTag, LogError, Subscription};
+use crate::{Delivery, DeliveryTag, LogError, Release, Subscription};
 
 pub(super) struct EmbeddedSubscription {
     shared: Arc<Shared>,
@@ -187,7 +187,7 @@ impl Subscription for EmbeddedSubscription {
         Ok(())
     }
 
-    async fn release(&mut self) -> Result<(), LogError> {
+    async fn release(&mut self) -> Result<Release, LogError> {
         let done = {
             let index = self.shared.index.lock();
             index.check_held(self.epoch)?;
@@ -201,18 +201,19 @@ impl Subscription for EmbeddedSubscription {
             source,
         };
         let Some(&last) = done.last() else {
-            return Ok(());
+            return Ok(Release::Done);
         };
         if let Err(error) = self.note_released(last).await {
             tracing::warn!(event = "vote_log_release_not_noted", up_to = last.get(), %error);
-            return Ok(());
+            return Ok(Release::Later);
         }
         for &sequence in &done {
             self.remove(sequence)
                 .map_err(|source| failed(sequence, source))?;
         }
         let synced = self.shared.disk.sync_dir();
-        synced.map_err(|source| failed(last, source))
+        synced.map_err(|source| failed(last, source))?;
+        Ok(Release::Done)
     }
 }
 

@@ -90,13 +90,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Goes on after the segments `recovered`, and after `gone`: the last one known that is not
-    /// there any more.
+    /// there any more. Of those without records it removes the ones that `may_go`.
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         options: EmbeddedOptions,
         recovered: &Recovered,
         gone: Sequence,
+        may_go: impl Fn(&Sequence) -> bool,
     ) -> Self {
         let previous = recovered.last;
         Self {
@@ -106,8 +107,8 @@ impl Writer {
             active: None,
             previous,
             before: previous.map_or(gone, |place| place.sequence.max(gone)),
-            next: recovered.newest().max(gone).next(),
-            empty: recovered.empty.clone(),
+            next: recovered.newest.max(gone).next(),
+            empty: recovered.empty.iter().copied().filter(may_go).collect(),
             health: Health::Good,
             buffer: Vec::new(),
         }
@@ -162,9 +163,9 @@ impl Writer {
         if let Some(active) = self.active.take() {
             self.finish(&active);
         }
-        let sequence = self
-            .next
-            .ok_or_else(|| io::Error::other("no segment number is left"))?;
+        let sequence = self.next.ok_or_else(|| {
+            io::Error::other("no segment number is left after the last one known")
+        })?;
         self.next = sequence.next();
         let name = sequence.file_name();
         let file = self.disk.create(&name)?;

@@ -14,7 +14,7 @@ use paredao_vote_log::{
 use parking_lot::Mutex;
 
 use crate::log_on_disk::{
-    append, append_all, batch, batches, files, numbers, options, status, subscribe, take_all,
+    append, append_all, batch, batches, files, numbers, options, subscribe, take_all,
 };
 
 /// Keeps what is known of the segments, or fails to.
@@ -68,10 +68,8 @@ impl Ground {
     }
 
     fn note_newest(&self, log: &EmbeddedLog) {
-        if let Some(segments) = status(log).segments {
-            let mut known = self.register.known.lock();
-            known.newest = known.newest.max(*segments.end());
-        }
+        let mut known = self.register.known.lock();
+        known.newest = known.newest.max(log.newest_segment().unwrap_or(0));
     }
 
     /// What a start misses, without leaving anything behind.
@@ -82,7 +80,7 @@ impl Ground {
             first_segment,
             ..options()
         });
-        let lost = status(&log).lost_segments;
+        let lost = log.found().lost.clone();
         drop(log);
         assert_eq!(
             files(&self.disk),
@@ -117,12 +115,8 @@ fn name(sequence: u64) -> String {
     format!("{sequence:010}.segment")
 }
 
-fn segments(log: &EmbeddedLog) -> RangeInclusive<u64> {
-    status(log).segments.unwrap()
-}
-
 fn newest(log: &EmbeddedLog) -> u64 {
-    *segments(log).end()
+    log.newest_segment().unwrap()
 }
 
 /// Takes, acknowledges and releases everything.
@@ -141,7 +135,7 @@ fn the_newest_segments_that_are_gone_are_named_at_every_start() {
     let lost = [expected - 1..=expected];
     assert_eq!(ground.lost(), lost);
     let log = ground.open();
-    assert_eq!(status(&log).lost_segments, lost);
+    assert_eq!(log.found().lost, lost);
     append(&log, &batch(99)).unwrap();
     assert_eq!(newest(&log), expected + 1, "no number is used twice");
     assert_eq!(numbers(&log).last(), Some(&99));
@@ -156,7 +150,7 @@ fn a_log_that_is_gone_as_a_whole_is_not_taken_for_a_new_one() {
     assert_eq!(ground.lost(), [1..=expected]);
     let log = ground.open();
     append(&log, &batch(99)).unwrap();
-    assert_eq!(segments(&log), expected + 1..=expected + 1);
+    assert_eq!(files(&ground.disk), [name(expected + 1)]);
     drop(log);
     assert_eq!(ground.lost(), [1..=expected], "until somebody has kept it");
 }
@@ -187,6 +181,32 @@ fn what_is_put_back_is_not_missed_any_more() {
     file.sync_data().unwrap();
     ground.disk.sync_dir().unwrap();
     assert_eq!(ground.lost(), []);
+}
+
+/// A crash may leave a file that was created and not begun.
+#[test]
+fn a_file_that_was_never_begun_hides_no_loss_and_is_none() {
+    for junk in [&b""[..], &[0; 64], b"paredao"] {
+        let (ground, newest) = Ground::with_segments();
+        ground.disk.replace(&name(newest + 1), junk);
+        assert_eq!(ground.lost(), [], "it was never known");
+        ground.remove(newest);
+        ground.remove(newest - 2);
+        let lost = [newest - 2..=newest - 2, newest..=newest];
+        assert_eq!(ground.lost(), lost);
+        drop(ground.open());
+        assert_eq!(ground.lost(), lost, "also when it has gone on");
+    }
+}
+
+#[test]
+fn a_file_that_was_begun_and_holds_nothing_any_more_is_lost_and_kept() {
+    let (ground, newest) = Ground::with_segments();
+    ground.disk.replace(&name(newest), b"");
+    assert_eq!(ground.lost(), [newest..=newest]);
+    drop(ground.open());
+    assert_eq!(ground.lost(), [newest..=newest]);
+    assert!(files(&ground.disk).contains(&name(newest)), "as evidence");
 }
 
 /// An old copy of the store was put back: what the log has released since is in neither.
@@ -247,7 +267,7 @@ fn a_log_that_was_emptied_in_good_order_has_lost_nothing() {
         let log = ground.open();
         empty(&log);
         expected = expected.max(newest(&log));
-        assert_eq!(segments(&log), expected..=expected);
+        assert_eq!(files(&ground.disk), [name(expected)]);
         log.close();
         drop(log);
         ground.disk.lose_power();
@@ -262,13 +282,13 @@ fn a_log_that_is_emptied_on_a_full_disk_keeps_its_newest_number() {
     let log = ground.open();
     empty(&log);
     assert_eq!(files(&ground.disk), [name(expected)]);
-    assert_eq!(segments(&log), expected..=expected);
+    assert_eq!(newest(&log), expected);
     drop(log);
     ground.disk.set_capacity(None);
     assert_eq!(ground.lost(), []);
     let log = ground.open();
     empty(&log);
-    assert_eq!(segments(&log), expected + 1..=expected + 1);
+    assert_eq!(files(&ground.disk), [name(expected + 1)]);
 }
 
 /// A segment whose first record could not be synced is not used again, but its number is not

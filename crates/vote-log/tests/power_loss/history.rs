@@ -136,10 +136,8 @@ impl History {
 
     /// No segment is ever missed that was not lost, and the newest number never goes back.
     fn check_segments(&mut self, log: &EmbeddedLog) -> Result<(), String> {
-        let status = at_once(log.status(Lane(0))).and_then(Result::ok);
-        let status = status.ok_or("the log tells no status")?;
-        if !status.lost_segments.is_empty() {
-            let lost = status.lost_segments;
+        let lost = &log.found().lost;
+        if !lost.is_empty() {
             return Err(format!("segments {lost:?} are said to be lost"));
         }
         self.note_newest_segment(log);
@@ -147,11 +145,9 @@ impl History {
     }
 
     fn note_newest_segment(&mut self, log: &EmbeddedLog) {
-        let status = at_once(log.status(Lane(0))).and_then(Result::ok);
-        let named = status.and_then(|status| status.segments);
-        if let Some(segments) = named {
+        if let Some(newest) = log.newest_segment() {
             let mut known = self.register.0.lock();
-            known.newest = known.newest.max(*segments.end());
+            known.newest = known.newest.max(newest);
         }
     }
 
