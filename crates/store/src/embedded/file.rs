@@ -41,7 +41,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             journal_bytes_max: 256 << 20,
-            cache_bytes: 16 << 20,
+            cache_bytes: 8 << 20,
             file_bytes_max: None,
         }
     }
