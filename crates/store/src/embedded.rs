@@ -118,7 +118,7 @@ impl EmbeddedStore {
     pub async fn note_lost_segments(
         &self,
         lost: Vec<RangeInclusive<u64>>,
-        there: Vec<u64>,
+        there: Vec<RangeInclusive<u64>>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         self.write_for_good(move |connection| segments::note_lost(connection, &lost, &there, now))

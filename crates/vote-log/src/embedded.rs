@@ -175,8 +175,9 @@ impl EmbeddedLog {
         if options.first_segment == FirstSegment::AtOnce {
             begin_first_segment(&mut writer, &*disk)?;
         }
-        let newest = writer.active().or_else(|| recovered.newest.if_any());
-        let there = recovered.there.keys().map(|sequence| sequence.get());
+        let newest = writer.active().or(recovered.newest_begun());
+        let there = recovered.there.iter();
+        let there = there.map(|(sequence, before)| before.get() + 1..=sequence.get());
         Ok(Self {
             found: FoundSegments {
                 there: there.collect(),

@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use paredao_vote_log::VoteLog as _;
+use tokio::time::timeout;
 
 use super::start::Program;
 use crate::config::Config;
 use crate::failure::Verdict;
 use crate::office::LANE;
+
+/// How long the store may take to note the log's newest file.
+const NOTE_MAX: Duration = Duration::from_millis(500);
 
 /// Why the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Steps {
 
     /// Takes a step that says whether it did all it should; the limit cuts it short.
     async fn take(&mut self, what: &'static str, step: impl Future<Output = bool>) {
-        if tokio::time::timeout(self.left(), step).await != Ok(true) {
+        if timeout(self.left(), step).await != Ok(true) {
             self.cut_short.push(what);
         }
     }
@@ -104,7 +108,9 @@ impl Program {
         let files = self.files;
         // What shares the files goes first, so that they are closed by the one who opened them.
         drop((self.api, self.intake, self.consumer));
-        if let Err(error) = files.note_newest_segment().await {
+        // A courtesy to the next start, which must not keep the log from being closed.
+        let noted = timeout(NOTE_MAX.min(steps.left()), files.note_newest_segment());
+        if let Err(error) = noted.await.unwrap_or(Ok(())) {
             tracing::warn!(event = "log_segment_not_noted", %error);
         }
         let close = tokio::task::spawn_blocking(move || files.close());

@@ -256,6 +256,31 @@ fn a_stop_while_the_store_takes_nothing_says_what_is_left_and_the_next_start_app
 }
 
 #[test]
+fn a_store_that_hangs_does_not_hold_up_the_stop() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.env(
+        "PAREDAO_FAILPOINTS",
+        "store.apply.before_commit=delay:30s@2",
+    );
+    let limits = ["--stop-timeout-ms", "2000", "--append-deadline-ms", "500"];
+    let flags = [&["--demo", "--drain-ms", "0"], &limits[..]].concat();
+    let mut program = Program::start(&home, command, &flags);
+    assert_eq!(program.vote(1, None).status, 200);
+    program.settled(1);
+    assert_eq!(program.vote(2, None).status, 200);
+    let started = Instant::now();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(1));
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+
+    let program = home.serve(&["--demo"]);
+    assert_eq!(program.settled(2)["total"], 2);
+    program.stop();
+}
+
+#[test]
 fn a_component_that_dies_brings_an_orderly_end_with_status_1() {
     let home = Home::new();
     let mut command = home.command();

@@ -209,6 +209,27 @@ fn a_poll_that_an_older_copy_had_not_opened_is_not_final_without_its_lost_votes(
 }
 
 #[test]
+fn a_log_that_was_only_away_is_not_missed_when_it_is_back() {
+    let home = Home::new();
+    for votes in 1..=3 {
+        vote_in_a_life(&home, votes);
+    }
+    let (log, aside) = (home.data().join("log"), home.path().join("aside"));
+    fs::rename(&log, &aside).unwrap();
+    assert!(!lost_files(&home).is_empty());
+    fs::remove_dir_all(&log).unwrap();
+    fs::rename(&aside, &log).unwrap();
+    assert_eq!(lost_files(&home), []);
+    let program = home.serve(QUICK);
+    program.settled(3);
+    home.good(&["poll", "close", "demo"]);
+    eventually("the result is final", || {
+        home.json(&["poll", "show", "demo"])["state"] == "final"
+    });
+    program.stop();
+}
+
+#[test]
 fn a_file_of_the_log_between_others_is_missed_until_it_is_put_back() {
     let home = Home::new();
     let program = home.serve(QUICK);

@@ -111,7 +111,7 @@ fn rows(connection: &Connection) -> Work<Vec<Row>> {
 pub(super) fn note_lost(
     connection: &mut Connection,
     lost: &[RangeInclusive<u64>],
-    there: &[u64],
+    there: &[RangeInclusive<u64>],
     now: UnixMillis,
 ) -> Work<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -121,10 +121,8 @@ pub(super) fn note_lost(
     let mut missed = Ranges::default();
     let known = before.iter().map(|row| &row.numbers).chain(lost);
     known.for_each(|range| missed.insert(range.clone()));
-    there.iter().for_each(|&number| missed.remove(number));
-    for row in &given_up {
-        missed.remove_all(row.numbers.clone());
-    }
+    let settled = given_up.iter().map(|row| &row.numbers).chain(there);
+    settled.for_each(|range| missed.remove_all(range.clone()));
     transaction.execute("DELETE FROM lost_segments WHERE written_off_as IS NULL", [])?;
     for numbers in missed.iter() {
         let earlier = before.iter().filter(|row| row.overlaps(&numbers));

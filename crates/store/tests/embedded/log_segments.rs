@@ -77,7 +77,12 @@ impl Closed {
     }
 
     /// A start that misses some and finds others.
-    async fn find(&self, lost: &[RangeInclusive<u64>], there: &[u64], now: UnixMillis) {
+    async fn find(
+        &self,
+        lost: &[RangeInclusive<u64>],
+        there: &[RangeInclusive<u64>],
+        now: UnixMillis,
+    ) {
         let noted = self
             .store
             .note_lost_segments(lost.to_vec(), there.to_vec(), now);
@@ -143,10 +148,10 @@ async fn what_is_noted_again_changes_nothing_and_what_is_there_again_is_not_miss
     // Also when the log says no more that they are gone, since later ones went in good order.
     closed.lose(&[], NOW.plus(10)).await;
     assert_eq!(closed.losses().await, expected);
-    closed.find(&[], &[6, 9, 10], NOW.plus(11)).await;
+    closed.find(&[], &[6..=6, 8..=10], NOW.plus(11)).await;
     let expected = [(5..=5, NOW, None), (7..=7, NOW, None)];
     assert_eq!(closed.losses().await, expected);
-    closed.find(&[], &[5, 7], NOW.plus(12)).await;
+    closed.find(&[], &[5..=5, 7..=7], NOW.plus(12)).await;
     assert_eq!(closed.losses().await, []);
     assert_eq!(closed.hurdles().await, []);
 }

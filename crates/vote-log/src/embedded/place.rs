@@ -37,11 +37,6 @@ impl Sequence {
         u64::from(self.0)
     }
 
-    /// Nothing for zero, which is no segment's number.
-    pub(super) fn if_any(self) -> Option<Self> {
-        (self != Self::default()).then_some(self)
-    }
-
     /// The number before this one; none, which is zero, before the first.
     pub(super) fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))

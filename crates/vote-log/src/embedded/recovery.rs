@@ -31,6 +31,13 @@ pub(super) struct Recovered {
     pub(super) newest: Sequence,
 }
 
+impl Recovered {
+    /// The highest number of those that were begun for good.
+    pub(super) fn newest_begun(&self) -> Option<Sequence> {
+        self.there.last_key_value().map(|(sequence, _)| *sequence)
+    }
+}
+
 /// Reads all segments and cuts off what was being written when the machine stopped.
 pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, LogError> {
     let sequences = sequences(&**disk)?;

@@ -25,8 +25,9 @@ pub struct KnownSegments {
 /// What a log that is opened finds of its segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundSegments {
-    /// Those that are there.
-    pub there: Vec<u64>,
+    /// Those that are there, with those before them of which they say that they never held
+    /// anything.
+    pub there: Vec<RangeInclusive<u64>>,
     /// Those that are gone although nobody had released them. What they held and the store had not
     /// applied is missing.
     pub lost: Vec<RangeInclusive<u64>>,

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use paredao_domain::Ranges;
 use paredao_vote_log::conformance::{StoppedClock, at_once};
 use paredao_vote_log::disk::Disk as _;
 use paredao_vote_log::disk::simulated::{ForgettingDisk, Operation};
@@ -197,6 +198,34 @@ fn a_file_that_was_never_begun_hides_no_loss_and_is_none() {
         drop(ground.open());
         assert_eq!(ground.lost(), lost, "also when it has gone on");
     }
+}
+
+#[test]
+fn a_file_that_was_never_begun_is_not_the_newest_where_none_can_be_begun() {
+    let (ground, newest) = Ground::with_segments();
+    ground.disk.replace(&name(newest + 1), b"");
+    ground.disk.set_capacity(Some(0));
+    drop(ground.open());
+    ground.disk.set_capacity(None);
+    assert_eq!(ground.lost(), []);
+}
+
+#[test]
+fn what_is_there_covers_the_numbers_that_never_held_anything() {
+    let ground = Ground::new();
+    ground.fill(1..=1);
+    // Each ends with a file that holds nothing, which goes when there is a newer one.
+    for _ in 0..3 {
+        let log = ground.open();
+        append(&log, &batch(9)).unwrap();
+        log.close();
+    }
+    let log = ground.open();
+    let mut covered = Ranges::default();
+    for range in &log.found().there {
+        covered.insert(range.clone());
+    }
+    assert!(covered.covers(&(1..=newest(&log) - 1)), "{covered:?}");
 }
 
 #[test]
