@@ -184,6 +184,11 @@ impl Chromium {
     /// Waits until the JavaScript expression is true. While a page is being left for the next
     /// there is nothing to run it in, which is only another reason to wait.
     pub(crate) async fn until(&self, expression: &str) {
+        self.until_within(DEADLINE, expression).await;
+    }
+
+    /// The same for what takes its time by design.
+    pub(crate) async fn until_within(&self, limit: Duration, expression: &str) {
         let source = format!("return Boolean({expression})");
         let start = Instant::now();
         while !self
@@ -192,7 +197,7 @@ impl Chromium {
             .await
             .is_ok_and(|held| held == true)
         {
-            if start.elapsed() > DEADLINE {
+            if start.elapsed() > limit {
                 let page = self.script("return document.body.innerText").await;
                 panic!(
                     "never came true: {expression}\n{}",

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use paredao_domain::UnixMillis;
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::chromium::{eventually, free_address};
 use crate::http;
+
+const BOOKS_CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
 /// The name of the poll that programs are started with.
 pub(crate) const TESTE: &str = "teste";
@@ -185,10 +187,56 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Waits until every vote that was accepted has its place in the books; what they say if that
+    /// does not happen.
+    fn books_that_stay_open(&self) -> Option<Value> {
+        let started = Instant::now();
+        loop {
+            let answer = http::get(self.address, "/total").ok();
+            if answer.as_ref().is_some_and(|answer| answer.status == 404) {
+                return None; // Without a poll nothing was accepted.
+            }
+            let books = answer.map(|answer| answer.body["contas"].clone());
+            match books {
+                Some(books) if close(&books) => return None,
+                books if started.elapsed() > BOOKS_CLOSE_WITHIN => {
+                    return books.or(Some(Value::Null));
+                }
+                _ => std::thread::park_timeout(Duration::from_millis(50)),
+            }
+        }
+    }
+}
+
+/// Whether the conservation law closes with nothing in flight.
+fn close(books: &Value) -> bool {
+    const PLACES: [&str; 8] = [
+        "contados",
+        "duplicados",
+        "conflitos_de_chave",
+        "quarentena",
+        "depois_do_fechamento",
+        "atrasados",
+        "mortos",
+        "perdidos",
+    ];
+    let votes = |place: &str| books[place].as_u64();
+    let placed: Option<u64> = PLACES.into_iter().map(votes).sum();
+    placed.is_some() && placed == votes("aceitos") && votes("em_voo") == Some(0)
+}
+
+/// Every test that ends well ends with books that close.
 impl Drop for Program {
     fn drop(&mut self) {
+        let open = if std::thread::panicking() {
+            None
+        } else {
+            self.books_that_stay_open()
+        };
         let _ = self.process.kill();
         let _ = self.process.wait();
+        assert_eq!(open, None, "the books do not close");
     }
 }
 
