@@ -107,9 +107,7 @@ async fn a_page_that_waits_for_its_poll_shows_the_way_to_one_that_is_open_alread
     program.open_another(&OUTRA).await;
     // The page may have asked just before; then it asks again within 40 s.
     let is_shown = "document.querySelector('#elsewhere').innerText.includes('QUEM LEVA O CARRO?')";
-    browser
-        .until_within(Duration::from_secs(60), is_shown)
-        .await;
+    browser.until_within(Duration::from_mins(1), is_shown).await;
     browser.screenshot("scheduled-1280-elsewhere").await;
     browser.click("#elsewhere a").await;
     browser.until_text("h1", "QUEM LEVA O CARRO?").await;
