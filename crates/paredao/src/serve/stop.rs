@@ -110,8 +110,10 @@ impl Program {
         drop((self.api, self.intake, self.consumer));
         // A courtesy to the next start, which must not keep the log from being closed.
         let noted = timeout(NOTE_MAX.min(steps.left()), files.note_newest_segment());
-        if let Err(error) = noted.await.unwrap_or(Ok(())) {
-            tracing::warn!(event = "log_segment_not_noted", %error);
+        match noted.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(event = "log_segment_not_noted", %error),
+            Err(error) => tracing::warn!(event = "log_segment_not_noted", %error),
         }
         let close = tokio::task::spawn_blocking(move || files.close());
         steps.take("files", done(close)).await;
