@@ -71,6 +71,25 @@ async fn what_waits_in_the_log_is_applied_before_a_stop_is_done() {
 }
 
 #[tokio::test]
+async fn files_that_could_not_be_released_go_later_though_no_vote_comes() {
+    let mut rig = Rig::new().await;
+    let intake = rig.intake();
+    rig::submit_all(&intake, 0..5).await;
+    assert!(intake.stop(LIMIT).await);
+    drop(intake);
+    rig.reopen_log();
+    rig.refuse_releases(1);
+    assert!(rig.log_files() > 1);
+    let consumer = rig.consumer();
+    rig.until_counted(5).await;
+    rig.until("only the newest file is left", async |rig| {
+        rig.log_files() == 1
+    })
+    .await;
+    assert!(consumer.stop(LIMIT).await);
+}
+
+#[tokio::test]
 async fn a_restart_in_the_middle_counts_every_vote_once() {
     let mut rig = Rig::new().await;
     for round in 0..4_u64 {

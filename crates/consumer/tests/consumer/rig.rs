@@ -1,10 +1,12 @@
 //! A log, a store and a clock of a test's own, and whoever works on them.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use paredao_consumer::{ClosingOptions, Consumer, ConsumerOptions, LaneOwner};
 use paredao_domain::{
     Accounts, BootMillis, Candidate, CandidateNumber, Clock, EncodedBatch, Incarnation, KeyHash,
@@ -14,7 +16,7 @@ use paredao_domain::{
 use paredao_intake::{Ballot, Intake, IntakeOptions};
 use paredao_store::{EmbeddedOptions, EmbeddedStore, OwnerId, PollChange, Snapshot, Store};
 use paredao_vote_log::disk::RealDisk;
-use paredao_vote_log::{EmbeddedLog, VoteLog};
+use paredao_vote_log::{EmbeddedLog, KnownSegments, SegmentRegister, VoteLog};
 use tempfile::TempDir;
 
 use crate::leaving_store::LeavingStore;
@@ -95,9 +97,35 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<LeavingStore>,
     pub(crate) clock: Arc<SetClock>,
     log: Option<Arc<EmbeddedLog>>,
+    register: Arc<Register>,
     newer_release: bool,
     drawn: AtomicU64,
     folder: TempDir,
+}
+
+/// Knows nothing of the log's files, and is told at times in vain that they may go.
+#[derive(Default)]
+struct Register {
+    refusals: AtomicU64,
+}
+
+#[async_trait]
+impl SegmentRegister for Register {
+    fn known(&self) -> KnownSegments {
+        KnownSegments::default()
+    }
+
+    async fn note_released(&self, _: u64) -> io::Result<()> {
+        let refused = self
+            .refusals
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        match refused {
+            Ok(_) => Err(io::ErrorKind::StorageFull.into()),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 impl Rig {
@@ -109,6 +137,7 @@ impl Rig {
             store: Arc::new(LeavingStore::new(inner)),
             clock: Arc::new(SetClock(AtomicI64::new(NOW.0))),
             log: None,
+            register: Arc::default(),
             newer_release: false,
             drawn: AtomicU64::new(1),
             folder,
@@ -126,7 +155,19 @@ impl Rig {
         let disk = Arc::new(RealDisk::open(self.log_folder()).unwrap());
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let options = paredao_vote_log::EmbeddedOptions::default();
-        self.log = Some(Arc::new(EmbeddedLog::open(disk, clock, options).unwrap()));
+        let register = Arc::clone(&self.register) as Arc<dyn SegmentRegister>;
+        let log = EmbeddedLog::open_registered(disk, clock, options, register);
+        self.log = Some(Arc::new(log.unwrap()));
+    }
+
+    /// So many times it cannot be kept that files of the log may go.
+    pub(crate) fn refuse_releases(&self, times: u64) {
+        self.register.refusals.store(times, Ordering::Relaxed);
+    }
+
+    /// Files of the log.
+    pub(crate) fn log_files(&self) -> usize {
+        std::fs::read_dir(self.log_folder()).unwrap().count()
     }
 
     /// Opens the log again after its process died; whoever used it must be gone.

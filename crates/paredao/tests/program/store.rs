@@ -166,6 +166,8 @@ fn votes_between_an_older_copy_of_the_store_and_the_log_show_as_missing() {
     assert!(program.metric("paredao_log_segments_lost") >= 1.0);
     assert_eq!(fate(&program, &kept), "registrado");
     assert_eq!(fate(&program, &gone), "desconhecido");
+    assert_eq!(program.events("receipt_of_nobody").len(), 1);
+    assert!(program.metric("paredao_receipts_of_nobody_total") >= 1.0);
     home.good(&["poll", "close", "demo"]);
     eventually("what went keeps the result from being final", || {
         let report = home.json(&["poll", "show", "demo"]);
